@@ -1,0 +1,93 @@
+"""Converts a ben-ge tree into TFRecords, ready for `eokeras.make_dataset` and `tfds.builder_from_directory`.
+
+    python data_prep/convert.py data/ben-ge-800 records/ben-ge-800
+    python data_prep/convert.py data/ben-ge-8k records/ben-ge-8k --split official
+
+The full ben-ge is modular; give the folders and csvs that lie apart:
+
+    python data_prep/convert.py data/ben-ge records/ben-ge --sentinel-2 BigEarthNet-v1.0 \\
+        --sentinel-1 BigEarthNet-S1-v1.0 --dem ben-ge_dem --esaworldcover ben-ge_esaworldcover
+"""
+
+import argparse
+import sys
+
+from eokeras import command_line
+
+PARTS = (
+    "sentinel_2",
+    "sentinel_1",
+    "dem",
+    "esaworldcover",
+    "meta",
+    "era5",
+    "climatezones",
+    "landcover",
+    "geoclusters",
+    "splits",
+)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's parser."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", help="directory of a ben-ge tree")
+    parser.add_argument("out", help="directory to make; must not exist")
+    parser.add_argument(
+        "--split",
+        default="grouped",
+        help="grouped (default), official (the tree's own), random, or the path of an index file",
+    )
+    parser.add_argument(
+        "--group",
+        default="tile_date",
+        help="what a grouped split keeps together: tile_date (default), tile or date",
+    )
+    parser.add_argument(
+        "--fractions",
+        nargs=3,
+        type=float,
+        default=(0.8, 0.1, 0.1),
+        metavar=("TRAIN", "VAL", "TEST"),
+        help="wanted shares",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the split")
+    parser.add_argument(
+        "--on-error",
+        default="stop",
+        help="stop (default) at the first bad patch, or skip bad patches and list them in OUT/skipped.csv",
+    )
+    parser.add_argument("--name", help="the NAME in front of the csvs, where it is not the directory's")
+    parser.add_argument("--patches", help="index file: use only these patches")
+    for part in PARTS:
+        parser.add_argument(f"--{part.replace('_', '-')}", help=f"{part} folder or csv, where it lies apart")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Converts; prints where the records are and what is in them."""
+    from eokeras import ben_ge
+
+    parts = {name: getattr(arguments, name) for name in (*PARTS, "name", "patches")}
+    source = ben_ge.open_source(arguments.source, **parts)
+    records = ben_ge.convert(
+        source,
+        arguments.out,
+        split=arguments.split,
+        group=arguments.group,
+        fractions=tuple(arguments.fractions),
+        seed=arguments.seed,
+        on_error=arguments.on_error,
+        progress=command_line.progress_bar("convert"),
+    )
+    schema = ben_ge.load_schema(records)
+    counts = ", ".join(f"{name} {count}" for name, count in schema.splits.items())
+    print(f"{records}: {counts} patches ({schema.split['kind']} split); {', '.join(source.modalities)}")
+    for note in schema.split["notes"]:
+        print(f"note: {note}")
+    if schema.metadata["skipped"]:
+        print(f"{schema.metadata['skipped']} patches were set aside: {records}/skipped.csv", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    command_line.run(main, make_parser())

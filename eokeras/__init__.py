@@ -1,0 +1,22 @@
+"""eokeras: data-efficient deep learning for Earth observation with Keras and TensorFlow.
+
+Example:
+    >>> import eokeras as eo
+    >>> source = eo.ben_ge.simulate("data/ben-ge-sim", patches=400, seed=0)  # doctest: +SKIP
+    >>> records = eo.ben_ge.convert(source, "records/ben-ge-sim")  # doctest: +SKIP
+    >>> train = eo.make_dataset(records, "train", ("s2", "s1"), ("climate_zone",))  # doctest: +SKIP
+"""
+
+from eokeras._lazy import lazy
+
+__version__ = "0.1.0"
+
+_NAMES = {
+    "make_dataset": "eokeras.pipeline",
+    "load_schema": "eokeras.ben_ge.records",
+    "export": "eokeras.saved_model",
+}
+_MODULES = ("augment", "ben_ge", "errors", "evaluate", "layers", "losses", "metrics", "models", "ops", "plot", "report")
+
+__all__ = ["__version__", *_NAMES, *_MODULES]
+__getattr__, __dir__ = lazy(__name__, _NAMES, _MODULES)

@@ -1,0 +1,139 @@
+"""Index files: which patches to use, and on which side of a split each stands.
+
+Two forms: a plain list of one patch id a line without header, as ben-ge publishes them; and a csv with the
+header `patch_id,split`, which says in comment lines how it was made:
+
+    # kind: grouped
+    # group: tile_date
+    # seed: 0
+    # fractions: 0.8 0.1 0.1
+    # note: Grouped by tile and date (19 groups): train 79.6% in 5, val 10.8% in 7, test 9.6% in 7.
+    patch_id,split
+    S2A_MSIL2A_20170613T101031_45_62,train
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from eokeras.ben_ge.layout import SPLITS
+from eokeras.ben_ge.tables import read_text
+from eokeras.errors import InvalidSourceError, TargetExistsError, UnwritableError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which patches are for training, validation and test.
+
+    Args:
+        patches: "train", "val", "test" -> sorted patch ids.
+        kind: "grouped", "official", "random" or "index".
+        group: what a grouped split kept whole, else None.
+        seed: of the draw, where there was one.
+        fractions: shares asked for, where they were.
+        notes: sentences on how it turned out and what leaks.
+    """
+
+    patches: Mapping[str, tuple[str, ...]]
+    kind: str
+    group: str | None = None
+    seed: int | None = None
+    fractions: tuple[float, float, float] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def sorted_sides(patches: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+    """Every split of `SPLITS` with its patch ids sorted; absent ones empty."""
+    return {side: tuple(sorted(patches.get(side, ()))) for side in SPLITS}
+
+
+def read_index(path: Path) -> tuple[list[str], list[str] | None, list[str]]:
+    """An index file -> patch ids, the split of each (None where the file states none), comment lines.
+
+    Both forms are read. Lines that begin with `#` are comments.
+
+    Raises:
+        InvalidSourceError: the file cannot be read, holds no ids, an id twice or a malformed line.
+    """
+    comments, rows = [], []
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.startswith("#"):
+            comments.append(line[1:].strip())
+        elif line.strip():
+            rows.append((number, [part.strip() for part in line.split(",")]))
+    header = rows.pop(0)[1] if rows and rows[0][1][0] == "patch_id" else ["patch_id"]
+    if header not in (["patch_id"], ["patch_id", "split"]):
+        rule = "The header of an index file must be `patch_id` or `patch_id,split`."
+        raise InvalidSourceError(f"{rule} Received: {','.join(header)!r}. File: {path}")
+    seen: dict[str, int] = {}
+    for number, row in rows:
+        if len(row) != len(header) or not all(row):
+            rule = f"A line of an index file must hold {' and '.join(header)}."
+            raise InvalidSourceError(f"{rule} Received: {','.join(row)!r} in line {number}. File: {path}")
+        if row[0] in seen:
+            rule = "A patch must stand once in an index file, so in one split."
+            raise InvalidSourceError(f"{rule} Received: {row[0]} in lines {seen[row[0]]} and {number}. File: {path}")
+        seen[row[0]] = number
+    if not rows:
+        raise InvalidSourceError(f"An index file must hold at least one patch id. Received: none. File: {path}")
+    return [row[0] for _, row in rows], [row[1] for _, row in rows] if len(header) == 2 else None, comments
+
+
+def write_split(split: Split, path: str | os.PathLike) -> Path:
+    """Writes an index file: how the split was made as `# ` lines, then `patch_id,split` rows.
+
+    It appears whole or not at all, and equal splits give equal bytes.
+
+    Raises:
+        TargetExistsError: `path` exists.
+        UnwritableError: it cannot be written.
+    """
+    path = Path(path)
+    if path.exists():
+        raise TargetExistsError(f"An index file must not replace another. Received: {str(path)!r}, which exists.")
+    stated = {"kind": split.kind, "group": split.group, "seed": split.seed}
+    if split.fractions:
+        stated["fractions"] = " ".join(map(str, split.fractions))
+    lines = [f"# {key}: {value}" for key, value in stated.items() if value is not None]
+    lines += [f"# note: {note}" for note in split.notes]
+    lines += ["patch_id,split", *(f"{i},{side}" for side in SPLITS for i in split.patches.get(side, ()))]
+    temporary = path.parent / f".{path.name}.{os.getpid()}.incomplete"
+    try:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise UnwritableError(f"An index file must be writable. Received: {error.strerror}. File: {path}") from None
+    return path
+
+
+def read_split(path: str | os.PathLike) -> Split:
+    """Reads an index file with the header `patch_id,split`.
+
+    A plain list of ids has no splits; pass it as `patches=` to `open_source` instead.
+
+    Raises:
+        InvalidSourceError: the file cannot be read, has no `split` column, an unknown split, or a patch twice.
+    """
+    path = Path(path)
+    ids, sides, comments = read_index(path)
+    if sides is None:
+        rule = "An index file that splits must have the header `patch_id,split`; pass a plain list as `patches=`."
+        raise InvalidSourceError(f"{rule} Received: ids alone. File: {path}")
+    unknown = sorted(set(sides) - set(SPLITS))
+    if unknown:
+        raise InvalidSourceError(f"A split must be one of {list(SPLITS)}. Received: {unknown}. File: {path}")
+    patches = {side: [i for i, of in zip(ids, sides, strict=True) if of == side] for side in SPLITS}
+    stated = dict(comment.split(": ", 1) for comment in comments if ": " in comment)
+    notes = tuple(comment.removeprefix("note: ") for comment in comments if comment.startswith("note: "))
+    try:
+        seed = int(stated["seed"]) if "seed" in stated else None
+        fractions = tuple(map(float, stated["fractions"].split())) if "fractions" in stated else None
+    except ValueError:
+        raise InvalidSourceError(
+            f"`# seed:` and `# fractions:` must be numbers. Received: {comments[:4]}. File: {path}"
+        ) from None
+    return Split(sorted_sides(patches), stated.get("kind", "index"), stated.get("group"), seed, fractions, notes)

@@ -1,0 +1,121 @@
+"""Where and when a patch lies, from its name or its georeferencing.
+
+BigEarthNet names hold the acquisition *date*, the cell (column, row) of 1200 m in the
+Sentinel-2 tile and, for Sentinel-1 and for BigEarthNet v2, the tile. Their time of day is
+never used: published names drop its zeros (`T94132` is 09:41:32) and one says second 61.
+
+Reference:
+    MGRS lettering: NGA.STND.0037, Universal Grids and the Transverse Mercator.
+"""
+
+import datetime
+import functools
+import re
+from typing import NamedTuple
+
+from rasterio.warp import transform as warp
+
+from eokeras.ben_ge.schema import PATCH_SIZE_M
+
+TILE_SIZE_M = 109_800
+"""Edge of a Sentinel-2 tile; neighbours overlap, its 100 km square gives the name."""
+
+_NAMES = (
+    re.compile(r"(?P<product>S2[A-D]_MSIL2A_(?P<date>\d{8})T\d{1,6})_(?P<column>\d+)_(?P<row>\d+)"),
+    re.compile(
+        r"(?P<product>S2[A-D]_MSIL2A_(?P<date>\d{8})T\d{1,6}_N\d{4}_R\d{3}_T(?P<tile>\d{2}[A-Z]{3}))"
+        r"_(?P<column>\d+)_(?P<row>\d+)"
+    ),
+    re.compile(
+        r"(?P<product>S1[A-D]_IW_GRDH_1SDV_(?P<date>\d{8})T\d{1,6}_(?P<tile>\d{2}[A-Z]{3}))"
+        r"_(?P<column>\d+)_(?P<row>\d+)"
+    ),
+)
+NAME_RULE = (
+    "`patch_id` must look like S2A_MSIL2A_20170613T101031_45_62 or S1A_IW_GRDH_1SDV_20170613T165043_33UUP_45_62."
+)
+
+
+class PatchName(NamedTuple):
+    """What a BigEarthNet patch name says. `tile` is None in Sentinel-2 names of v1."""
+
+    product: str  # the acquisition: the name without tile (v1) and cell
+    tile: str | None
+    cell: tuple[int, int]  # column, row
+    date: str  # YYYY-MM-DD
+
+
+class Place(NamedTuple):
+    """Where and when a patch was taken: what splits are grouped by."""
+
+    tile: str  # MGRS, such as 33UUP
+    cell: tuple[int, int]  # column (eastward) and row (southward) of 1200 m cells in the tile
+    date: str  # Sentinel-2 acquisition date, YYYY-MM-DD
+
+
+@functools.lru_cache(maxsize=1024)  # few dates, many patches
+def _iso_date(text: str) -> str:
+    return datetime.datetime.strptime(text, "%Y%m%d").date().isoformat()
+
+
+def parse_name(patch_id: str) -> PatchName:
+    """Reads a BigEarthNet patch name: Sentinel-2 of v1 or v2, or Sentinel-1.
+
+    Raises:
+        ValueError: the name has another form, or its date does not exist.
+
+    Example:
+        >>> parse_name("S1A_IW_GRDH_1SDV_20170613T165043_33UUP_45_62").tile
+        '33UUP'
+        >>> parse_name("S2A_MSIL2A_20171101T94132_78_77").cell
+        (78, 77)
+    """
+    for pattern in _NAMES:
+        if match := pattern.fullmatch(patch_id):
+            part = match.groupdict()
+            try:
+                date = _iso_date(part["date"])
+            except ValueError:
+                raise ValueError(f"The date in a patch name must exist. Received: {patch_id!r}.") from None
+            return PatchName(part["product"], part.get("tile"), (int(part["column"]), int(part["row"])), date)
+    raise ValueError(f"{NAME_RULE} Received: {patch_id!r}.")
+
+
+def is_patch_name(name: str, sensor: str) -> bool:
+    """Whether `name` is a patch of `sensor` ("S1" or "S2")."""
+    return name.startswith(sensor) and any(pattern.fullmatch(name) for pattern in _NAMES)
+
+
+def tile_of(epsg: int, west: float, north: float, cell: tuple[int, int]) -> str:
+    """MGRS name of the Sentinel-2 tile that holds a patch, from its georeferencing.
+
+    The cell counts 1200 m steps from the tile's upper left corner, so the corner follows from
+    the patch; the tile carries the name of the 100 km square that holds its centre. Used where
+    no name states the tile (BigEarthNet v1 without Sentinel-1). All patches of one tile get one
+    name; the latitude letter is that of the tile's centre.
+
+    Args:
+        epsg: EPSG code of the UTM zone, 326xx (north) or 327xx (south).
+        west: easting of the patch's upper left corner [m].
+        north: northing of the patch's upper left corner [m].
+        cell: column and row of the patch in the tile.
+
+    Example:
+        >>> tile_of(32633, 404400.0, 5342400.0, (87, 48))
+        '33UUP'
+    """
+    zone = epsg % 100
+    easting = west - cell[0] * PATCH_SIZE_M + TILE_SIZE_M / 2
+    northing = north + cell[1] * PATCH_SIZE_M - TILE_SIZE_M / 2
+    _, latitude = lonlat_of(epsg, easting, northing)
+    band = "CDEFGHJKLMNPQRSTUVWX"[min(max(int((latitude + 80) // 8), 0), 19)]
+    columns = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")[zone % 3]
+    column = columns[min(max(int(easting // 100_000) - 1, 0), 7)]
+    row = "ABCDEFGHJKLMNPQRSTUV"[(int(northing // 100_000) + (0 if zone % 2 else 5)) % 20]
+    return f"{zone:02d}{band}{column}{row}"
+
+
+def lonlat_of(epsg: int, easting: float, northing: float) -> tuple[float, float]:
+    """Longitude and latitude [degrees, WGS 84] of a point in a UTM zone [m]."""
+    longitudes, latitudes = warp(f"EPSG:{epsg}", "EPSG:4326", [easting], [northing])
+    return longitudes[0], latitudes[0]

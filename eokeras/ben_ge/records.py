@@ -1,0 +1,152 @@
+"""What a directory of records holds, read from its JSON files alone (no TensorFlow).
+
+`convert` writes `metadata.json` beside the TFRecord shards; `load_schema` reads it back.
+Letters: B batch, H rows, W columns, C channels.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from eokeras.ben_ge import schema
+from eokeras.errors import RecordsError, check_choice
+
+FORMAT = 1
+"""Version of the layout of `metadata.json`."""
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One network input: `shape` without the batch axis, channel names in canonical order."""
+
+    name: str
+    shape: tuple[int | None, ...]  # (H, W, C) with H = W = None for rasters, (C,) for vectors
+    channels: tuple[str, ...]
+
+
+class RecordSchema(Mapping[str, InputSpec]):
+    """The schema of a set of records: inputs, targets, splits and statistics.
+
+    A mapping from the name of an input that these records can give to its `InputSpec`.
+
+    Attributes:
+        path: the directory of the records.
+        name: name of the ben-ge tree they were made from.
+        splits: split name -> number of patches, the non-empty ones.
+        statistics: per input (training split, stored numbers, per canonical channel) `mean`, `std`,
+            `p1`, `p2`, `p98`, `p99`, `count`, `nan`, `negative_infinity`, `positive_infinity`; per target
+            `counts` and `void` (classes), `median` and `mean` (regression), `mean` (fractions).
+        split: how the split was made: `kind`, `group`, `seed`, `notes`.
+        world: the simulator's knobs and information table, or None for real data.
+        fingerprint: hash of every patch's content and its split.
+
+    Example:
+        >>> schema = eo.load_schema("records/ben-ge-sim")  # doctest: +SKIP
+        >>> schema["s2"].shape  # doctest: +SKIP
+        (None, None, 12)
+    """
+
+    def __init__(self, path: str | Path, metadata: dict):
+        self.path = Path(path)
+        self.metadata = metadata
+
+    def __getitem__(self, name: str) -> InputSpec:
+        check_choice("input", name, self._specs)
+        return self._specs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._specs)
+
+    def __len__(self) -> int:
+        return len(self._specs)
+
+    def __contains__(self, name) -> bool:  # Mapping's own would swallow only KeyError
+        return name in self._specs
+
+    @cached_property
+    def _specs(self) -> dict[str, InputSpec]:
+        names = [name for name, fields in schema.INPUTS.items() if set(fields) <= set(self.fields)]
+        names += [name for name in schema.S2_GROUPS if name in self.fields]
+        return {name: input_spec(name) for name in names}
+
+    @property
+    def name(self) -> str:
+        return self.metadata["name"]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Fields of every record, by the names in `ben_ge.schema`."""
+        return tuple(self.metadata["fields"])
+
+    @property
+    def splits(self) -> dict[str, int]:
+        return dict(self.metadata["splits"])
+
+    @property
+    def statistics(self) -> dict[str, dict]:
+        return self.metadata["statistics"]
+
+    @property
+    def split(self) -> dict:
+        return self.metadata["split"]
+
+    @property
+    def world(self) -> dict | None:
+        return self.metadata.get("world")
+
+    @property
+    def fingerprint(self) -> str:
+        return self.metadata["fingerprint"]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the targets that these records can give."""
+        return tuple(name for name, target in schema.TARGETS.items() if target.feature in self.fields)
+
+    @cached_property
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """Class names of every target that has classes, in the order of their ids."""
+        return {name: schema.TARGETS[name].classes for name in self.targets if schema.TARGETS[name].classes}
+
+    @property
+    def bands(self) -> dict[str, tuple[str, ...]]:
+        """Channel names of every input in canonical order."""
+        return {name: spec.channels for name, spec in self._specs.items()}
+
+
+def input_spec(name: str) -> InputSpec:
+    """The spec of an input by its name, for any records."""
+    channels = schema.CHANNELS[name]
+    is_raster = name in schema.RASTER_INPUTS or name in schema.RASTERS
+    shape = (None, None, len(channels)) if is_raster else (len(channels),)
+    return InputSpec(name, shape, channels)
+
+
+def load_schema(records: str | Path) -> RecordSchema:
+    """Reads the schema of the records in a directory.
+
+    Args:
+        records: the directory that `eokeras.ben_ge.convert` returned.
+
+    Raises:
+        RecordsError: there are no whole records here, or another version wrote them.
+    """
+    path = Path(records)
+    info, metadata = path / "dataset_info.json", path / "metadata.json"
+    if not info.is_file() or not metadata.is_file():
+        raise RecordsError(
+            f"`records` must be a directory of finished records. Received: {path}, which lacks "
+            f"{(info if not info.is_file() else metadata).name}. "
+            f"Make records with `python data_prep/convert.py SOURCE {path}`."
+        )
+    try:
+        content = json.loads(metadata.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RecordsError(f"{metadata} must be JSON. Received: {error}.") from error
+    if content.get("format") != FORMAT:
+        raise RecordsError(
+            f"{metadata} must have format {FORMAT}. Received: format={content.get('format')!r}. Convert again."
+        )
+    return RecordSchema(path, content)

@@ -1,0 +1,173 @@
+"""Statistics of the training split, gathered one patch at a time in bounded memory.
+
+Integer rasters are counted exactly, one counter per value; backscatter is counted in steps of
+0.01 dB, so its percentiles are exact to 0.01 dB while mean and standard deviation are exact.
+"""
+
+import numpy as np
+
+from eokeras.ben_ge import schema
+
+PERCENTILES = {"p1": 1, "p2": 2, "p98": 98, "p99": 99}
+
+_BACKSCATTER_STEP_DB = 0.01
+_BACKSCATTER_LOW_DB, _BACKSCATTER_HIGH_DB = -100.0, 60.0
+
+
+class _ValueCounts:
+    """Counts of every value of one channel: integers, or multiples of a step from `low`."""
+
+    def __init__(self, low: float, high: float, step: float = 1.0):
+        self.low, self.step = low, step
+        self.counts = np.zeros(round((high - low) / step) + 1, "int64")
+        self.sum = self.sum_of_squares = 0.0
+        self.non_finite = dict.fromkeys(("nan", "negative_infinity", "positive_infinity"), 0)
+
+    def add(self, values: np.ndarray) -> None:
+        values = values.ravel()
+        if values.dtype.kind == "f":
+            for kind, count in _non_finite(values).items():
+                self.non_finite[kind] += count
+            values = values[np.isfinite(values)].astype("float64")
+            index = np.clip(np.rint((values - self.low) / self.step).astype("int64"), 0, len(self.counts) - 1)
+        else:
+            index = values.astype("int64") - int(self.low)
+            values = values.astype("float64")
+        self.counts += np.bincount(index, minlength=len(self.counts))
+        self.sum += values.sum()
+        self.sum_of_squares += np.square(values).sum()
+
+    def result(self) -> dict[str, float]:
+        count = int(self.counts.sum())
+        if not count:
+            return {"count": 0, "mean": None, "std": None, **dict.fromkeys(PERCENTILES), **self.non_finite}
+        mean = self.sum / count
+        variance = max(self.sum_of_squares / count - mean**2, 0.0)
+        cumulative = np.cumsum(self.counts)
+        ranks = {key: np.ceil(percent / 100 * count) for key, percent in PERCENTILES.items()}
+        percentiles = {
+            key: round(float(self.low + self.step * np.searchsorted(cumulative, max(rank, 1))), 2) for key, rank in ranks.items()
+        }
+        return {"count": count, "mean": mean, "std": float(np.sqrt(variance)), **percentiles, **self.non_finite}
+
+
+def _non_finite(values: np.ndarray) -> dict[str, int]:
+    return {
+        "nan": int(np.isnan(values).sum()),
+        "negative_infinity": int(np.isneginf(values).sum()),
+        "positive_infinity": int(np.isposinf(values).sum()),
+    }
+
+
+class _Numbers:
+    """All values of one scalar field; eight doubles a patch stay small at any size."""
+
+    def __init__(self):
+        self.rows = []
+
+    def add(self, value) -> None:
+        self.rows.append(np.atleast_1d(np.asarray(value, "float64")))
+
+    def result(self) -> list[dict[str, float]]:
+        results = []
+        for values in np.stack(self.rows, axis=1) if self.rows else []:
+            finite = values[np.isfinite(values)]
+            entry = {"count": len(finite), "nan": int(np.isnan(values).sum())}
+            entry |= {
+                "negative_infinity": int(np.isneginf(values).sum()),
+                "positive_infinity": int(np.isposinf(values).sum()),
+            }
+            entry |= {"mean": float(finite.mean()), "std": float(finite.std()), "median": float(np.median(finite))}
+            entry |= {
+                key: float(np.percentile(finite, percent, method="inverted_cdf"))
+                for key, percent in PERCENTILES.items()
+            }
+            results.append(entry)
+        return results
+
+
+class TrainingStatistics:
+    """Gathers what `RecordSchema.statistics` holds; `add` takes a patch's features, any subset."""
+
+    def __init__(self):
+        self._rasters: dict[str, list[_ValueCounts]] = {}
+        self._scalars: dict[str, _Numbers] = {}
+        self._codes = {"land_cover_map": np.zeros(256, "int64"), "climate_zone": np.zeros(256, "int64")}
+        self._top_class = np.zeros(len(schema.LAND_COVER), "int64")
+        self._clusters: dict[int, int] = {}
+        self._labels = np.zeros(len(schema.BIGEARTHNET_19), "int64")
+        self._fields: set[str] = set()
+
+    def add(self, features: dict) -> None:
+        """Counts one patch: field name -> array at stored resolution and dtype."""
+        self._fields |= set(features)
+        for name in (*schema.S2_GROUPS, "s1", "dem"):
+            if name in features:
+                channels = self._rasters.setdefault(name, [_counts_for(name) for _ in schema.RASTERS[name].bands])
+                for index, channel in enumerate(channels):
+                    channel.add(features[name][..., index])
+        for name in ("era5", "lonlat", "season", "land_cover_fractions"):
+            if name in features:
+                self._scalars.setdefault(name, _Numbers()).add(features[name])
+        for name, counts in self._codes.items():
+            if name in features:
+                counts += np.bincount(np.ravel(features[name]), minlength=256)
+        if "land_cover_fractions" in features:
+            self._top_class[int(np.argmax(features["land_cover_fractions"]))] += 1
+        if "geocluster" in features:
+            cluster = int(features["geocluster"])
+            self._clusters[cluster] = self._clusters.get(cluster, 0) + 1
+        if "labels" in features:
+            self._labels += features["labels"]
+
+    def result(self) -> dict[str, dict]:
+        """Statistics by input and by target, JSON-able."""
+        inputs = {name: [channel.result() for channel in channels] for name, channels in self._rasters.items()}
+        scalars = {name: numbers.result() for name, numbers in self._scalars.items()}
+        if all(name in inputs for name in schema.S2_GROUPS):
+            by_band = {
+                band: result
+                for name in schema.S2_GROUPS
+                for band, result in zip(schema.RASTERS[name].bands, inputs[name], strict=True)
+            }
+            inputs["s2"] = [by_band[band] for band in schema.CHANNELS["s2"]]
+        inputs |= {name: scalars[name] for name in ("era5", "lonlat") if name in scalars}
+        if "season" in scalars:
+            inputs["season_input"] = scalars["season"]
+        return {name: _columns(results) for name, results in inputs.items()} | self._targets(scalars)
+
+    def _targets(self, scalars: dict) -> dict[str, dict]:
+        targets = {}
+        if "climate_zone" in self._fields:
+            codes = [zone.code for zone in schema.CLIMATE_ZONES]
+            targets["climate_zone"] = _class_counts(self._codes["climate_zone"], codes)
+        if "land_cover_map" in self._fields:
+            codes = [entry.code for entry in schema.LAND_COVER]
+            targets["land_cover_map"] = _class_counts(self._codes["land_cover_map"], codes)
+        if "land_cover_fractions" in scalars:
+            targets["land_cover"] = {"counts": self._top_class.tolist(), "void": 0}
+            targets["land_cover_fractions"] = {"mean": [entry["mean"] for entry in scalars["land_cover_fractions"]]}
+        if "season" in scalars:
+            targets["season"] = {key: scalars["season"][0][key] for key in ("count", "mean", "median", "std")}
+        if "geocluster" in self._fields:
+            clusters = range(len(schema.TARGETS["geocluster"].classes))
+            targets["geocluster"] = {"counts": [self._clusters.get(cluster, 0) for cluster in clusters], "void": 0}
+        if "labels" in self._fields:
+            targets["labels"] = {"counts": self._labels.tolist()}
+        return targets
+
+
+def _counts_for(raster: str) -> _ValueCounts:
+    if raster == "s1":
+        return _ValueCounts(_BACKSCATTER_LOW_DB, _BACKSCATTER_HIGH_DB, _BACKSCATTER_STEP_DB)
+    limits = np.iinfo(schema.RASTERS[raster].dtype)
+    return _ValueCounts(limits.min, limits.max)
+
+
+def _class_counts(counts_by_code: np.ndarray, codes: list[int]) -> dict:
+    counts = counts_by_code[codes]
+    return {"counts": counts.tolist(), "void": int(counts_by_code.sum() - counts.sum())}
+
+
+def _columns(results: list[dict]) -> dict[str, list]:
+    return {key: [result[key] for result in results] for key in results[0]} if results else {}

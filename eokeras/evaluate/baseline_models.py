@@ -1,0 +1,242 @@
+"""Strong and cheap baselines: what a score is worth that is reached without looking at the image as a whole.
+
+Letters: N patches, B batch, H rows, W columns, C classes or channels, K neighbours.
+"""
+
+import warnings
+
+import numpy as np
+
+from eokeras.ben_ge import schema as facts
+from eokeras.errors import InvalidArgumentError
+from eokeras.evaluate.predictions import METADATA, Predict, class_names, score_predictors
+from eokeras.evaluate.scores import Scores, kind_of
+
+NEIGHBOURS = 5
+LOCATION = "nearest neighbours on the map"
+WEATHER = "random forest on ERA-5"
+PIXELS = "random forest per pixel"
+
+_FOREST_TREES = 100
+_PIXEL_TREES = 20  # one of 1.4 million pixels per 100 patches each
+_PIXELS_PER_PATCH = 200
+
+
+def baselines(train, test, schema, *, seed: int = 0, resamples: int = 1000, pixels: int = 50_000) -> tuple[Scores, ...]:
+    """Scores of strong and cheap baselines on the patches of `test`, for `score(..., baselines=...)`.
+
+    - Nearest neighbours on the map: the training labels of the five nearest patches, by longitude and latitude
+      as unit vectors on the sphere, for climate zone, land cover, fractions and labels.
+    - Random forest on ERA-5, for season. (The acquisition date *is* the season and would be perfect.)
+    - Random forest per pixel, on the 10 m bands of Sentinel-2 and on Sentinel-1, whichever of them `train`
+      reads, for the land-cover map.
+
+    A network that does not beat these has not learned from the image. Reading and predicting the map
+    costs about as much as scoring a small network.
+
+    Args:
+        train, test: datasets of `make_dataset` with the targets to score.
+        schema: of the records.
+        seed: of the forests, of the pixels drawn, and of the intervals (as in `score`).
+        resamples: of the intervals.
+        pixels: largest number of training pixels of the forest per pixel.
+
+    Returns:
+        one `Scores` for each baseline that fits a target. Where the records lack what it needs it has
+        no tasks, and `notes` says why.
+
+    Raises:
+        InvalidArgumentError: `train` or `test` is not of `make_dataset`.
+
+    Reference:
+        Nearest neighbours as a test of spatial leakage: Meyer and Pebesma 2022,
+        https://doi.org/10.1038/s41467-022-29838-9
+    """
+    for argument, dataset in (("train", train), ("test", test)):
+        if not hasattr(dataset, "recipe"):
+            raise InvalidArgumentError(
+                f"`{argument}` must be a dataset of `make_dataset` (with the attribute `recipe`), so that it can be "
+                "read with other inputs. Received: a dataset without it."
+            )
+    tasks = tuple(test.element_spec[1])
+    options = {"seed": seed, "resamples": resamples}
+    located = tuple(
+        task for task in tasks if kind_of(task) in ("class", "fractions", "multilabel") and task != "geocluster"
+    )
+    results = []
+    if located:
+        results.append(_by_location(train, test, schema, located, options))
+    if "season" in tasks:
+        results.append(_by_weather(train, test, schema, options))
+    if "land_cover_map" in tasks:
+        results.append(_by_pixel(train, test, schema, pixels, options))
+    if "geocluster" in tasks:
+        reason = "clusters are made from longitude and latitude, so it would copy the target"
+        results.append(_left_out(f"{LOCATION}, geocluster", schema, reason))
+    return tuple(results)
+
+
+def _left_out(name: str, schema, reason: str) -> Scores:
+    return Scores(name, {}, notes=(f"left out: {reason}.",), simulated=getattr(schema, "world", None) is not None)
+
+
+def _gives(schema, name: str) -> bool:
+    return name in (getattr(schema, "bands", None) or {})
+
+
+def _read_as(dataset, inputs, targets, **keywords):
+    """The dataset with other inputs, in order, once, every patch, with metadata."""
+    with warnings.catch_warnings():  # to use the shortcut is the purpose here
+        warnings.simplefilter("ignore")
+        return dataset.recipe(
+            inputs=inputs, targets=targets, metadata=METADATA, shuffle=False, augment=None, repeat=False,
+            drop_remainder=False, cache=None, masks=False, **{"bands": None, "resolution": "10m", **keywords},
+        )  # fmt: skip
+
+
+def _vectors(dataset, name: str, targets) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """One input (N, C) and the targets of a whole dataset."""
+    batches = [(inputs[name], labels) for inputs, labels, _ in dataset.as_numpy_iterator()]
+    values = np.concatenate([inputs for inputs, _ in batches])
+    return values, {task: np.concatenate([labels[task] for _, labels in batches]) for task in targets}
+
+
+# --- Longitude and latitude --------------------------------------------------------------------------
+
+
+def _by_location(train, test, schema, tasks, options) -> Scores:
+    if not _gives(schema, "lonlat"):
+        return _left_out(LOCATION, schema, "the records hold no longitude and latitude")
+    lonlat, references = _vectors(_read_as(train, ("lonlat",), tasks, calibrate=None), "lonlat", tasks)
+    models = {task: _neighbours(lonlat, references[task], task, schema) for task in tasks}
+    models = {task: model for task, model in models.items() if model is not None}
+    if not models:
+        return _left_out(LOCATION, schema, "the training split has no labels")
+
+    def predict(inputs, shapes):
+        return {task: model(inputs["lonlat"]) for task, model in models.items()}
+
+    return _score(LOCATION, predict, _read_as(test, ("lonlat",), tasks, calibrate=None), schema, options)
+
+
+def _neighbours(lonlat, reference, task, schema):
+    """Function from longitude and latitude (B, 2) to the mean label of the nearest training patches."""
+    from sklearn.neighbors import NearestNeighbors  # scikit-learn takes a second to import
+
+    kind = kind_of(task)
+    if kind == "class":
+        labelled = reference != facts.VOID
+        labels = np.eye(len(class_names(task, schema)))[reference[labelled]]
+    else:
+        labelled = np.isfinite(reference).all(axis=-1)
+        labels = reference[labelled]
+    if not labelled.any():
+        return None
+    index = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(labels))).fit(unit_vectors(lonlat[labelled]))
+
+    def predict(places):
+        mean = labels[index.kneighbors(unit_vectors(places), return_distance=False)].mean(axis=1)
+        if kind == "class":
+            return mean.argmax(axis=-1)
+        return (mean > 0.5).astype("float32") if kind == "multilabel" else mean
+
+    return predict
+
+
+def unit_vectors(lonlat: np.ndarray) -> np.ndarray:
+    """Longitude and latitude in degrees (N, 2) -> points on the unit sphere (N, 3).
+
+    Straight distances between them order places as distances along the ground do, also across the poles
+    and the 180th meridian.
+    """
+    longitude, latitude = np.deg2rad(np.asarray(lonlat, "float64")).T
+    return np.stack(
+        [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], axis=1
+    )
+
+
+# --- Weather -----------------------------------------------------------------------------------------
+
+
+def _by_weather(train, test, schema, options) -> Scores:
+    if not _gives(schema, "era5"):
+        return _left_out(WEATHER, schema, "the records hold no ERA-5 weather")
+    weather, references = _vectors(_read_as(train, ("era5",), ("season",), calibrate=None), "era5", ("season",))
+    season = references["season"]
+    labelled = np.isfinite(season)
+    if not labelled.any():
+        return _left_out(WEATHER, schema, "the training split has no labels")
+    from sklearn.ensemble import RandomForestRegressor
+
+    forest = RandomForestRegressor(_FOREST_TREES, min_samples_leaf=2, random_state=options["seed"])
+    forest.fit(weather[labelled], season[labelled])
+
+    def predict(inputs, shapes):
+        return {"season": forest.predict(inputs["era5"])}
+
+    return _score(WEATHER, predict, _read_as(test, ("era5",), ("season",), calibrate=None), schema, options)
+
+
+# --- Pixels ------------------------------------------------------------------------------------------
+
+
+def _by_pixel(train, test, schema, pixels, options) -> Scores:
+    used = tuple(
+        name for name in ("s2", "s1") if any(key.split("_")[0] == name for key in train.element_spec[0])
+    )  # the groups of `s2` at stored resolution count as `s2`
+    if not used:
+        return _left_out(PIXELS, schema, "the datasets read neither s2 nor s1")
+    bands = {"s2": facts.RASTERS["s2_10m"].bands} if "s2" in used else None
+    target = ("land_cover_map",)
+    values, labels = _sample_pixels(
+        _read_as(train, used, target, bands=bands, calibrate="standardise"), used, pixels, options["seed"]
+    )
+    if not len(labels):
+        return _left_out(PIXELS, schema, "the training split has no labels")
+    from sklearn.ensemble import RandomForestClassifier
+
+    forest = RandomForestClassifier(_PIXEL_TREES, min_samples_leaf=5, random_state=options["seed"], n_jobs=-1)
+    forest.fit(values, labels)
+
+    def predict(inputs, shapes):
+        channels = np.concatenate([inputs[name] for name in used], axis=-1)
+        found = forest.predict(channels.reshape(-1, channels.shape[-1]))
+        return {"land_cover_map": found.reshape(channels.shape[:-1])}
+
+    scores = _score(
+        PIXELS, predict, _read_as(test, used, target, bands=bands, calibrate="standardise"), schema, options
+    )
+    sensors = " and ".join({"s2": "the 10 m bands of S2", "s1": "S1"}[name] for name in used)
+    note = f"{_PIXEL_TREES} trees on {sensors}, {len(labels):,} training pixels."
+    return Scores(scores.name, scores.tasks, scores.patch_ids, (), (note,), scores.simulated)
+
+
+def _sample_pixels(dataset, used, limit, seed) -> tuple[np.ndarray, np.ndarray]:
+    """A uniform sample of the labelled pixels drawn from each patch: values (n, C) and labels (n,), n <= `limit`.
+
+    Every pixel gets a random number and the lowest are kept, so memory stays bounded however
+    many patches there are.
+    """
+    random = np.random.default_rng(seed)
+    kept: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    for inputs, labels, _ in dataset.as_numpy_iterator():
+        reference = labels["land_cover_map"].reshape(len(labels["land_cover_map"]), -1)
+        channels = np.concatenate([inputs[name] for name in used], axis=-1)
+        channels = channels.reshape(*reference.shape, -1)
+        count = min(_PIXELS_PER_PATCH, reference.shape[1])
+        pixel = np.argsort(random.random(reference.shape), axis=1)[:, :count]
+        patch = np.arange(len(reference))[:, None]
+        drawn = reference[patch, pixel].ravel(), channels[patch, pixel].reshape(-1, channels.shape[-1])
+        labelled = drawn[0] != facts.VOID
+        new = random.random(labelled.sum()), drawn[0][labelled], drawn[1][labelled]
+        kept = new if kept is None else tuple(np.concatenate(pair) for pair in zip(kept, new, strict=True))
+        if len(kept[0]) > limit:
+            lowest = np.argpartition(kept[0], limit)[:limit]
+            kept = tuple(part[lowest] for part in kept)
+    if kept is None:
+        return np.zeros((0, 1)), np.zeros(0, "int64")
+    return kept[2], kept[1]
+
+
+def _score(name, predict: Predict, dataset, schema, options) -> Scores:
+    return score_predictors({name: predict}, dataset, schema, **options)[0]

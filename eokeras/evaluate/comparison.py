@@ -1,0 +1,198 @@
+"""Paired comparison of two predictors on the same patches.
+
+Letters: N patches, G groups.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eokeras.errors import InvalidArgumentError
+from eokeras.evaluate import intervals
+from eokeras.evaluate.patch_statistics import LOWER_IS_BETTER, class_support, has_label, metrics
+from eokeras.evaluate.scores import ILLUSTRATION, SIMULATED, Estimate, Scores, TaskScore, metric_name, text_table
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Difference of one metric, `first` minus `second`, with its 95 % interval over groups."""
+
+    task: str
+    metric: str
+    estimate: Estimate
+    group: str | None
+    groups: int
+    note: str
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.estimate.low is not None and (self.estimate.low > 0 or self.estimate.high < 0)
+
+    @property
+    def smallest_difference(self) -> float | None:
+        """Half the width of the interval: about the smallest difference that these groups can show."""
+        return None if self.estimate.low is None else (self.estimate.high - self.estimate.low) / 2
+
+    @property
+    def first_is_better(self) -> bool | None:
+        """Whether the difference favours the first; None where it does not exclude zero."""
+        if not self.excludes_zero:
+            return None
+        return (self.estimate.value > 0) != (self.metric in LOWER_IS_BETTER)
+
+    def to_dict(self) -> dict:
+        return {
+            **self.estimate.to_dict(),
+            "group": self.group,
+            "groups": self.groups,
+            "excludes_zero": self.excludes_zero,
+            "smallest_difference": self.smallest_difference,
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Differences of two predictors, `first` minus `second`. `print(comparison)` shows a table."""
+
+    first: str
+    second: str
+    differences: tuple[Difference, ...]
+    simulated: bool = False
+
+    def __getitem__(self, task_metric: tuple[str, str]) -> Difference:
+        """The difference of `comparison[task, metric]`."""
+        for difference in self.differences:
+            if (difference.task, difference.metric) == tuple(task_metric):
+                return difference
+        names = [(difference.task, difference.metric) for difference in self.differences]
+        raise InvalidArgumentError(f"A comparison holds {names}. Received: {tuple(task_metric)!r}.")
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        lines = [SIMULATED] if self.simulated else []
+        lines += [f"{item.task}: {item.note}: {ILLUSTRATION}." for item in self.differences if item.note]
+        if len(self.differences) > 1:
+            lines.append("Several comparisons: all but the one named beforehand are exploratory.")
+        return tuple(dict.fromkeys(lines))
+
+    def to_dict(self) -> dict:
+        tasks: dict[str, dict] = {}
+        for item in self.differences:
+            tasks.setdefault(item.task, {})[item.metric] = item.to_dict()
+        return {
+            "first": self.first,
+            "second": self.second,
+            "simulated": self.simulated,
+            "sentences": list(self.sentences),
+            "differences": tasks,
+        }
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """(target, metric, difference, 95 % interval, resampled groups, what it says)."""
+        rows = []
+        for item in self.differences:
+            value = item.estimate.value
+            bounds = "" if item.estimate.low is None else f"[{item.estimate.low:+.3f}, {item.estimate.high:+.3f}]"
+            groups = item.note or f"{item.groups} {item.group}s"
+            rows.append((item.task, metric_name(item.metric), f"{value:+.3f}", bounds, groups, self._verdict(item)))
+        return rows
+
+    def _verdict(self, item: Difference) -> str:
+        if item.note:
+            return ILLUSTRATION
+        if not item.excludes_zero:
+            return f"does not exclude zero: these groups show about {item.smallest_difference:.3f} or more"
+        return f"difference excludes zero: {self.first if item.first_is_better else self.second} is better"
+
+    def __str__(self) -> str:
+        headings = ("target", "metric", f"{self.first} - {self.second}", "95 % interval", "resampled", "verdict")
+        return "\n".join([text_table(headings, self.rows(), repeat=(0,)), *self.sentences])
+
+
+def compare(first: Scores, second: Scores, *, seed: int = 0, resamples: int = 1000) -> Comparison:
+    """Paired differences of two predictors, with intervals over groups.
+
+    Both sides are resampled by the same draws of whole groups, so what makes a tile easy or hard for
+    both cancels. "A beats B" may be said only where the 95 % interval of the difference excludes zero.
+
+    Args:
+        first, second: `Scores` on the same patches (in any order). Targets that only one side has are left out.
+        seed, resamples: of the intervals.
+
+    Returns:
+        `Comparison`: first minus second, for each target and metric.
+
+    Raises:
+        InvalidArgumentError: the patches or their labels differ, the scores carry no patch ids, share no
+            target, or mix simulated and real data.
+
+    Example:
+        >>> print(compare(score(fused, test, schema), score(optical, test, schema)))  # doctest: +SKIP
+    """
+    order = _pairing(first, second)
+    tasks = [task for task in first.tasks if task in second.tasks]
+    if not tasks:
+        raise InvalidArgumentError(
+            f"`first` and `second` must share a target. Received: {list(first.tasks)} and {list(second.tasks)}."
+        )
+    differences = []
+    for task in tasks:
+        one, other = first.tasks[task], second.tasks[task]
+        differences += _task_differences(one, other.statistics[order], other, seed, resamples)
+    return Comparison(first.name, second.name, tuple(differences), first.simulated)
+
+
+def _pairing(first: Scores, second: Scores) -> np.ndarray:
+    """Index that brings the patches of `second` into the order of `first`."""
+    if first.simulated != second.simulated:
+        raise InvalidArgumentError("`first` and `second` must not mix scores of simulated and real data.")
+    if first.patch_ids is None or second.patch_ids is None:
+        raise InvalidArgumentError(
+            "`first` and `second` must carry patch ids, so that they can be paired. Score datasets of `make_dataset`, "
+            "or with `patch_id`, `tile` and `date` in a third dict."
+        )
+    place = {patch: index for index, patch in enumerate(second.patch_ids)}
+    lacking = [patch for patch in first.patch_ids if patch not in place]
+    if lacking or len(place) != len(first.patch_ids) or len(place) != len(second.patch_ids):
+        example = f" The second lacks {lacking[0]}." if lacking else ""
+        raise InvalidArgumentError(
+            "`first` and `second` must be scores of the same patches, each once. Received: "
+            f"{len(first.patch_ids)} and {len(second.patch_ids)} patches.{example}"
+        )
+    return np.array([place[patch] for patch in first.patch_ids])
+
+
+def _task_differences(one: TaskScore, second_statistics, other: TaskScore, seed, resamples) -> list[Difference]:
+    task, kind = one.task, one.kind
+    if not _same_labels(kind, one.statistics, second_statistics):
+        raise InvalidArgumentError(f"`first` and `second` must be scored against the same labels. {task!r} differs.")
+    totals = [statistics.sum(axis=0) for statistics in (one.statistics, second_statistics)]
+    listed = class_support(kind, totals[0]) > 0 if one.classes_scored else None
+    values = _difference(task, kind, totals, listed)
+    bounds = dict.fromkeys(values)
+    if not one.note:
+        used = has_label(kind, one.statistics)
+        sums = [intervals.group_sums(item[used], one.group_names[used]) for item in (one.statistics, second_statistics)]
+        draws = [intervals.resampled_totals(item, resamples=resamples, seed=seed) for item in sums]  # equal draws
+        resampled = _difference(task, kind, draws, listed)
+        bounds = {name: intervals.percentile_interval(resampled[name], one.groups) for name in values}
+    return [
+        Difference(task, name, Estimate(float(value), *(bounds[name] or (None, None))), one.group, one.groups, one.note)
+        for name, value in values.items()
+    ]
+
+
+def _difference(task, kind, totals, listed) -> dict[str, np.ndarray]:
+    first, second = (metrics(task, kind, side, listed) for side in totals)
+    return {name: first[name] - second[name] for name in first}
+
+
+def _same_labels(kind, first, second) -> bool:
+    if first.shape != second.shape:
+        return False
+    if kind in ("class", "map"):
+        return np.array_equal(first.sum(axis=-1), second.sum(axis=-1))
+    if kind == "multilabel":
+        return np.array_equal(first[..., 0] + first[..., 2], second[..., 0] + second[..., 2])
+    return np.array_equal(first[..., 1], second[..., 1])

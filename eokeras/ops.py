@@ -1,0 +1,179 @@
+"""Operations of the input pipeline: factories of pure functions for `Dataset.map`.
+
+Each takes a batch of stored fields (a dict, unchanged) and returns a dict of the entries it
+makes. They work on batches: parsing, resampling and arithmetic cost less per patch that way.
+Letters: B batch, H rows, W columns, C channels.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+
+import numpy as np
+import tensorflow as tf
+
+from eokeras import calibration
+from eokeras.ben_ge import schema
+from eokeras.calibration import Calibration
+
+Batch = dict[str, tf.Tensor]
+Operation = Callable[[Batch], Batch]
+
+_TENSORFLOW = SimpleNamespace(
+    where=tf.where, isnan=tf.math.is_nan, isinf=tf.math.is_inf, minimum=tf.minimum, maximum=tf.maximum
+)
+_GRID = schema.RASTERS["s2_10m"].shape[:2]  # rows, columns of the common 10 m grid
+
+
+def parse(fields: Sequence[str]) -> Callable[[tf.Tensor], Batch]:
+    """Makes the parser of serialised records.
+
+    Args:
+        fields: fields of the records to read; others cost nothing.
+
+    Returns:
+        A function from serialised examples (B,) to a dict of (B, ...) tensors at stored
+        resolution and dtype.
+    """
+    specification = {name: tf.io.FixedLenFeature([], tf.string) for name in fields}
+
+    def apply(serialised: tf.Tensor) -> Batch:
+        examples = tf.io.parse_example(serialised, specification)
+        return {name: _decode(name, examples[name]) for name in fields}
+
+    return apply
+
+
+def _decode(name: str, raw: tf.Tensor) -> tf.Tensor:
+    field = schema.RASTERS.get(name) or schema.SCALARS[name]
+    if field.dtype == "string":
+        return raw
+    values = tf.io.decode_raw(raw, field.dtype)
+    return tf.reshape(values, (-1, *field.shape))
+
+
+def resample_to_10m(raster: tf.Tensor) -> tf.Tensor:
+    """(B, H, W, C) of any dtype at 10, 20 or 60 m -> (B, 120, 120, C) float32 on the 10 m grid.
+
+    Bilinear with half-pixel centres, edges repeated: GDAL's bilinear read before it rounds.
+    """
+    if raster.shape[1:3] == _GRID:
+        return tf.cast(raster, tf.float32)
+    return tf.image.resize(raster, _GRID, method="bilinear")
+
+
+def assemble_s2(bands: Sequence[str], calibrated: Calibration | None) -> Operation:
+    """Makes `s2` (B, 120, 120, C) float32 from the stored groups.
+
+    Args:
+        bands: band names in the order wanted.
+        calibrated: calibration of exactly these bands, or None to keep stored numbers.
+    """
+    groups = s2_groups_of(bands)
+    stored = [band for name in groups for band in schema.RASTERS[name].bands]
+    order = np.zeros((len(stored), len(bands)), "float32")
+    for column, band in enumerate(bands):
+        order[stored.index(band), column] = 1
+
+    def apply(batch: Batch) -> Batch:
+        stack = [resample_to_10m(batch[name]) for name in groups]
+        stack = stack[0] if len(stack) == 1 else tf.concat(stack, axis=-1)
+        # A gather along the last axis costs twice a product with a permutation matrix, which
+        # is exact because the numbers come from integers and are finite.
+        image = tf.tensordot(stack, order, axes=1)
+        if calibrated is not None:
+            image = calibration.apply(image, calibrated, _TENSORFLOW, has_missing=False)
+        return {"s2": image}
+
+    return apply
+
+
+def s2_groups_of(bands: Sequence[str]) -> tuple[str, ...]:
+    """The stored groups that hold any of the bands, in the order of the record."""
+    return tuple(name for name in schema.S2_GROUPS if set(bands) & set(schema.RASTERS[name].bands))
+
+
+def calibrate(name: str, channels: Sequence[str], calibrated: Calibration | None) -> Operation:
+    """Makes the float32 input `name` (B, ..., C) from its one stored field.
+
+    Args:
+        name: an input made of one field, or a stored Sentinel-2 group.
+        channels: channel names in the order wanted.
+        calibrated: calibration of exactly these channels, or None to keep stored numbers.
+    """
+    (field,) = schema.INPUTS.get(name, (name,))
+    canonical = schema.CHANNELS[name]
+    order = [canonical.index(channel) for channel in channels]
+    has_missing = (schema.RASTERS.get(field) or schema.SCALARS[field]).dtype.startswith("float")
+
+    def apply(batch: Batch) -> Batch:
+        values = batch[field]
+        if values.shape.rank == 1:  # a number per patch
+            values = values[:, tf.newaxis]
+        if order != list(range(len(canonical))):
+            values = tf.gather(values, order, axis=-1)
+        values = tf.cast(values, tf.float32)
+        if calibrated is not None:
+            values = calibration.apply(values, calibrated, _TENSORFLOW, has_missing)
+        return {name: values}
+
+    return apply
+
+
+def valid_mask(raster: str, channels: Sequence[str]) -> Operation:
+    """Makes `<raster>_mask` (B, H, W, C) float32: 1 where the stored number is finite, else 0."""
+    order = [schema.CHANNELS[raster].index(channel) for channel in channels]
+
+    def apply(batch: Batch) -> Batch:
+        finite = tf.math.is_finite(tf.gather(batch[raster], order, axis=-1))
+        return {f"{raster}_mask": tf.cast(finite, tf.float32)}
+
+    return apply
+
+
+def make_target(name: str) -> Operation:
+    """Makes the target `name`: class ids int32 with VOID where there is none, float32 else."""
+    return _TARGETS[name]
+
+
+def _ids_of_codes(target: str, codes: Sequence[int]) -> Operation:
+    table = np.full(256, schema.VOID, "int32")
+    table[list(codes)] = range(len(codes))
+    field = schema.TARGETS[target].feature
+
+    def apply(batch: Batch) -> Batch:
+        return {target: tf.gather(table, tf.cast(batch[field], tf.int32))}
+
+    return apply
+
+
+def _cast(target: str, dtype: tf.DType) -> Operation:
+    field = schema.TARGETS[target].feature
+
+    def apply(batch: Batch) -> Batch:
+        return {target: tf.cast(batch[field], dtype)}
+
+    return apply
+
+
+def _top_class(batch: Batch) -> Batch:
+    return {"land_cover": tf.argmax(batch["land_cover_fractions"], axis=-1, output_type=tf.int32)}
+
+
+_TARGETS: Mapping[str, Operation] = {
+    "climate_zone": _ids_of_codes("climate_zone", [zone.code for zone in schema.CLIMATE_ZONES]),
+    "land_cover_map": _ids_of_codes("land_cover_map", [entry.code for entry in schema.LAND_COVER]),
+    "land_cover": _top_class,
+    "land_cover_fractions": _cast("land_cover_fractions", tf.float32),
+    "season": _cast("season", tf.float32),
+    "geocluster": _cast("geocluster", tf.int32),
+    "labels": _cast("labels", tf.float32),
+}
+
+
+def select(*parts: Sequence[str]) -> Callable[[Batch], tuple[Batch, ...]]:
+    """Ends a pipeline: one dict per part, holding exactly the named entries in that order."""
+
+    def apply(batch: Batch) -> tuple[Batch, ...]:
+        return tuple({name: batch[name] for name in names} for names in parts)
+
+    return apply

@@ -1,0 +1,223 @@
+"""`make_dataset`: the one way from TFRecord shards to (inputs, targets).
+
+Letters: B batch, H rows, W columns, C channels.
+"""
+
+import functools
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import tensorflow as tf
+
+from eokeras import ops
+from eokeras.ben_ge import schema
+from eokeras.ben_ge.records import RecordSchema, load_schema
+from eokeras.calibration import calibration_for
+from eokeras.errors import InvalidArgumentError, RecordsError, check_choice, check_choices
+
+_SHUFFLE_BUFFER = 1024  # records are stored in random order already; this mixes neighbouring shards
+_OPEN_SHARDS = 8
+
+# Inputs from which a target can be read off without looking at the image (EO's favourite leaks).
+_SHORTCUTS = {
+    ("lonlat", "geocluster"): "clusters are made from longitude and latitude",
+    ("era5", "climate_zone"): "weather reveals place and date",
+    ("era5", "season"): "weather reveals the date",
+    ("era5", "geocluster"): "weather reveals the place",
+    ("lonlat", "climate_zone"): "climate zones are regions of the map",
+}
+
+
+def make_dataset(
+    records: str | Path,
+    split: str,
+    inputs: Sequence[str] = ("s2", "s1"),
+    targets: Sequence[str] = (),
+    *,
+    batch_size: int = 32,
+    bands: Mapping[str, Sequence[str]] | None = None,
+    calibrate: str | None = "standardise",
+    resolution: str = "10m",
+    masks: bool = False,
+    shuffle: bool = False,
+    augment: Callable | None = None,
+    seed: int | None = None,
+    cache: str | None = None,
+    repeat: bool = False,
+    drop_remainder: bool = False,
+    metadata: Sequence[str] = (),
+) -> tf.data.Dataset:
+    """Reads one split of the records as batches for `model.fit`.
+
+    Args:
+        records: directory that `eokeras.ben_ge.convert` returned.
+        split: "train", "val" or "test", as the records have them.
+        inputs: any of `s2` (B, H, W, 12), `s1` (B, H, W, 2), `dem` (B, H, W, 1), `era5` (B, 8),
+            `lonlat` (B, 2), `season_input` (B, 1): float32, channels last, 10 m grid.
+        targets: any of `climate_zone`, `land_cover`, `geocluster` (B,) int32; `land_cover_map`
+            (B, H, W) int32, `ben_ge.schema.VOID` where there is no class; `season` (B,) float32;
+            `land_cover_fractions` (B, 11) and `labels` (B, 19) float32.
+        batch_size: patches per batch; the last batch may hold fewer.
+        bands: input -> channel names in the order wanted, e.g. `{"s1": ("VH", "VV")}`.
+        calibrate: "standardise" (training statistics), "tutorial" (fixed ranges to [0, 1]), or
+            None (stored numbers). Missing backscatter: see `eokeras.calibration`.
+        resolution: "10m", or "stored": then `s2` comes as `s2_10m` (B, 120, 120, 4),
+            `s2_20m` (B, 60, 60, 6) and `s2_60m` (B, 20, 20, 2).
+        masks: adds the input `s1_mask` (B, H, W, C) float32, 0 where backscatter is missing.
+        shuffle: new order in every epoch.
+        augment: a function (batch, seed) -> batch, such as `eokeras.augment.dihedral()`.
+        seed: makes order and augmentation repeatable.
+        cache: None, "memory" (of stored records), or the path of a file.
+        repeat: endless epochs, each shuffled anew.
+        drop_remainder: leaves out a last batch that is not full.
+        metadata: fields of the records (`patch_id`, `tile`, `date`, ...) in a third dict. Keras'
+            `fit` would take it for sample weights, so use it for iterating and scoring only.
+
+    Returns:
+        A `tf.data.Dataset` of (inputs, targets) or (inputs, targets, metadata), each a dict.
+        Its attribute `recipe` makes the same data set again with other keywords.
+
+    Raises:
+        RecordsError: no whole records here, or they lack a modality or split asked for.
+        InvalidArgumentError: an unknown name or an odd value; the message lists the valid ones.
+
+    Example:
+        >>> train = eo.make_dataset(records, "train", ("s2",), ("season",), shuffle=True)  # doctest: +SKIP
+    """
+    recipe = functools.partial(
+        make_dataset, records, split=split, inputs=inputs, targets=targets, batch_size=batch_size, bands=bands,
+        calibrate=calibrate, resolution=resolution, masks=masks, shuffle=shuffle, augment=augment, seed=seed,
+        cache=cache, repeat=repeat, drop_remainder=drop_remainder, metadata=metadata,
+    )  # fmt: skip
+    record_schema = load_schema(records)
+    _check_names(record_schema, split, inputs, targets, metadata)
+    _check_options(batch_size, resolution, cache, calibrate)
+    channels = _channels(record_schema, inputs, bands or {}, resolution)
+    fields = _fields(channels, targets, metadata)
+
+    dataset = _serialised(record_schema, split, shuffle, seed, cache)
+    if repeat:  # after the shuffle, so that every epoch holds every patch once
+        dataset = dataset.repeat()
+    dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
+    dataset = _map(dataset, ops.parse(fields))
+    if augment is not None:  # before resampling: fewer and smaller numbers to move
+        seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
+        dataset = tf.data.Dataset.zip(dataset, seeds).map(augment, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = _map(dataset, _finish(record_schema, channels, targets, calibrate, masks, metadata))
+    dataset = dataset.prefetch(tf.data.AUTOTUNE)
+    dataset.recipe = recipe
+    return dataset
+
+
+def _check_names(records: RecordSchema, split, inputs, targets, metadata) -> None:
+    check_choices("inputs", inputs, schema.INPUTS)
+    check_choices("targets", targets, schema.TARGETS)
+    check_choices("metadata", metadata, schema.SCALARS)
+    if not inputs:
+        raise InvalidArgumentError("`inputs` must name at least one input. Received: none.")
+    needed = {name: schema.INPUTS[name] for name in inputs}
+    needed |= {name: (schema.TARGETS[name].feature,) for name in targets}
+    needed |= {name: (name,) for name in metadata}
+    for name, fields in needed.items():
+        if not set(fields) <= set(records.fields):
+            raise RecordsError(
+                f"{records.path} lacks what {name!r} is made from. It can give inputs {list(records)} "
+                f"and targets {list(records.targets)}."
+            )
+    if split not in records.splits:
+        rule = f"`split` must be one of {list(records.splits)}. Received: split={split!r}."
+        raise RecordsError(" ".join([rule, *records.split["notes"]]))
+    if "season" in targets and "season_input" in inputs:
+        raise InvalidArgumentError("`inputs` must not hold a target. Received: input season_input, target season.")
+    for (given, asked), reason in _SHORTCUTS.items():
+        if given in inputs and asked in targets:
+            warnings.warn(f"Input {given!r} is a shortcut to target {asked!r}: {reason}.", stacklevel=3)
+
+
+def _check_options(batch_size, resolution, cache, calibrate) -> None:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InvalidArgumentError(f"`batch_size` must be a positive integer. Received: batch_size={batch_size!r}.")
+    check_choice("resolution", resolution, ("10m", "stored"))
+    if calibrate is not None:
+        check_choice("calibrate", calibrate, ("standardise", "tutorial"))
+    if cache is not None and not isinstance(cache, str | Path):
+        raise InvalidArgumentError(f'`cache` must be None, "memory" or a path. Received: cache={cache!r}.')
+
+
+def _channels(records, inputs, bands, resolution) -> dict[str, tuple[str, ...]]:
+    """Channel names by input in the order wanted; at stored resolution `s2` becomes its groups."""
+    check_choices("bands", bands, inputs)
+    channels = {}
+    for name in inputs:
+        chosen = tuple(bands.get(name, records[name].channels))
+        check_choices(f"bands[{name!r}]", chosen, records[name].channels)
+        if not chosen or len(set(chosen)) < len(chosen):
+            raise InvalidArgumentError(f"`bands[{name!r}]` must name channels once each. Received: {chosen}.")
+        if name == "s2" and resolution == "stored":
+            for group in ops.s2_groups_of(chosen):
+                channels[group] = tuple(band for band in chosen if band in schema.RASTERS[group].bands)
+        else:
+            channels[name] = chosen
+    return channels
+
+
+def _fields(channels, targets, metadata) -> tuple[str, ...]:
+    fields = []
+    for name, chosen in channels.items():
+        fields += ops.s2_groups_of(chosen) if name == "s2" else schema.INPUTS.get(name, (name,))
+    fields += [schema.TARGETS[name].feature for name in targets]
+    return tuple(dict.fromkeys([*fields, *metadata]))
+
+
+def _serialised(records: RecordSchema, split: str, shuffle, seed, cache) -> tf.data.Dataset:
+    """Serialised examples of a split: read in parallel, cached as stored, then shuffled."""
+    import tensorflow_datasets as tfds
+
+    files = sorted(map(str, tfds.builder_from_directory(records.path).info.splits[split].filepaths))
+    for file in files:
+        if not Path(file).is_file():
+            raise RecordsError(f"{records.path} lacks its shard {Path(file).name}. Convert the source again.")
+    names = tf.data.Dataset.from_tensor_slices(files)
+    if shuffle and cache is None:  # a cache would freeze the order of the first epoch
+        names = names.shuffle(len(files), seed=seed)
+    dataset = names.interleave(
+        tf.data.TFRecordDataset,
+        cycle_length=min(_OPEN_SHARDS, len(files)),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(records.splits[split]))
+    if cache is not None:  # stored bytes: half of the floats, and augmentation stays random
+        dataset = dataset.cache("" if cache == "memory" else str(cache))
+    if shuffle:
+        dataset = dataset.shuffle(min(records.splits[split], _SHUFFLE_BUFFER), seed=seed)
+    return dataset
+
+
+def _map(dataset: tf.data.Dataset, operation) -> tf.data.Dataset:
+    return dataset.map(operation, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def _finish(records, channels, targets, calibrate, masks, metadata):
+    """Composes parsed fields -> (inputs, targets[, metadata])."""
+    operations = [ops.make_target(name) for name in targets]
+    names = list(channels)
+    for name, chosen in channels.items():
+        constants = calibrate and calibration_for(name, calibrate, records.statistics, chosen)
+        make = ops.assemble_s2(chosen, constants) if name == "s2" else ops.calibrate(name, chosen, constants)
+        operations.append(make)
+    if masks and "s1" in channels:
+        operations.append(ops.valid_mask("s1", channels["s1"]))
+        names.append("s1_mask")
+    select = ops.select(names, targets)
+
+    def apply(stored):
+        made = {}
+        for operation in operations:
+            made |= operation(stored)
+        parts = select(made)
+        # Metadata are fields as stored; an input of the same name holds calibrated numbers.
+        return (*parts, {name: stored[name] for name in metadata}) if metadata else parts
+
+    return apply

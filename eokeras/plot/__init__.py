@@ -1,0 +1,23 @@
+"""Pictures of patches and of result objects: functions that return a `matplotlib.figure.Figure`.
+
+One visual language throughout: a colour per modality (colour-blind safe, after Okabe and Ito), ESA
+WorldCover in its official colours, reflectance stretched from 0 to 0.3, backscatter from -25 to 0 dB,
+elevation with hillshade. No pyplot, so nothing global changes; save with `figure.savefig(path)`.
+"""
+
+from eokeras.plot.charts import confusion_matrix, curves, score_chart
+from eokeras.plot.images import maps, samples
+from eokeras.plot.rendering import hillshade, land_cover_rgb, true_colour
+from eokeras.plot.style import MODALITY_COLOURS
+
+__all__ = [
+    "MODALITY_COLOURS",
+    "confusion_matrix",
+    "curves",
+    "hillshade",
+    "land_cover_rgb",
+    "maps",
+    "samples",
+    "score_chart",
+    "true_colour",
+]

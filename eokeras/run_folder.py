@@ -1,0 +1,276 @@
+"""A training run as a folder: configuration, data fingerprint, history, weights, scores.
+
+    RUN/
+      configuration.json   what was asked for, and the fingerprint of the records
+      history.csv          losses and metrics by epoch
+      backup/              state after the last whole epoch, while the run is unfinished
+      best.keras           weights of the best validation loss, while the run is unfinished
+      model.keras          the trained model: the run is finished
+      scores.json          what `evaluate` measured
+
+`train` may be interrupted at any moment and called again with the same configuration: it goes on
+after the last whole epoch. Training itself is `model.fit`.
+"""
+
+import csv
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from functools import partial
+from pathlib import Path
+
+import keras
+from tqdm import tqdm
+
+from eokeras import augment, evaluate, losses, metrics, models
+from eokeras.ben_ge import schema as ben_ge
+from eokeras.ben_ge.records import RecordSchema, load_schema
+from eokeras.errors import InvalidArgumentError, RecordsError, TargetExistsError, check_choice, check_choices
+from eokeras.evaluate import Scores
+from eokeras.pipeline import make_dataset
+from eokeras.saved_model import export
+
+FUSIONS = ("late", "early")
+CONFIGURATION, HISTORY, BEST = "configuration.json", "history.csv", "best.keras"
+MODEL, SCORES = "model.keras", "scores.json"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What a run is made of. Defaults suit two CPU cores; `width=64` gives the tutorial's networks."""
+
+    records: str
+    inputs: Sequence[str] = ("s2", "s1")
+    targets: Sequence[str] = ("climate_zone", "land_cover_map", "season")
+    fusion: str = "late"
+    width: int = 12
+    epochs: int = 20
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    calibrate: str = "standardise"
+    loss_weights: Mapping[str, float] = field(default_factory=dict)  # 1 where not given
+    seed: int = 0
+
+    def __post_init__(self):
+        check_choice("fusion", self.fusion, FUSIONS)
+        check_choices("inputs", self.inputs, ben_ge.RASTER_INPUTS)
+        check_choices("targets", self.targets, ben_ge.TARGETS)
+        check_choices("loss_weights", self.loss_weights, self.targets)
+        for name in ("width", "epochs", "batch_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise InvalidArgumentError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
+        if not self.learning_rate > 0:
+            raise InvalidArgumentError(f"`learning_rate` must be positive. Received: {self.learning_rate!r}.")
+        for name in ("inputs", "targets"):  # JSON gives lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    def dataset(self, split: str, **options):
+        """The records of one split as this configuration reads them."""
+        options = {"batch_size": self.batch_size, "calibrate": self.calibrate} | options
+        return make_dataset(self.records, split, self.inputs, self.targets, **options)
+
+
+def build_model(configuration: Configuration, schema: RecordSchema) -> keras.Model:
+    """The compiled fusion model of a configuration: U-Nets, one head per target."""
+    unet = partial(models.unet, width=configuration.width)
+    shapes = {name: schema[name].shape for name in configuration.inputs}
+    if configuration.fusion == "late":
+        backbone = models.late_fusion({name: unet(shape, name=name) for name, shape in shapes.items()})
+    else:
+        backbone = models.early_fusion(shapes, unet)
+    model = models.multitask(backbone, {name: _head(name) for name in configuration.targets})
+    model.compile(
+        optimizer=keras.optimizers.AdamW(configuration.learning_rate),
+        loss=losses.for_tasks(configuration.targets, schema),
+        metrics=metrics.for_tasks(configuration.targets, schema),
+        loss_weights={name: configuration.loss_weights.get(name, 1.0) for name in configuration.targets},
+    )
+    return model
+
+
+def _head(target: str):
+    kind, classes = ben_ge.TARGETS[target].kind, len(ben_ge.TARGETS[target].classes)
+    if kind == "regression":
+        return models.regression_head()
+    return models.map_head(classes) if kind == "map" else models.scene_head(classes)
+
+
+def train(configuration: Configuration, folder: str | Path, progress: bool = False) -> keras.Model:
+    """Trains, or goes on training, the model of a run folder.
+
+    Args:
+        configuration: what to train on what; a folder that holds a run must have been made with the same.
+        folder: the run folder; made where it does not exist.
+        progress: shows a bar and a line per epoch.
+
+    Returns:
+        The trained model: the weights of the epoch with the lowest validation loss, or those of
+        the last epoch where the records have no validation split.
+
+    Raises:
+        TargetExistsError: `folder` holds a run of another configuration or of other records.
+        RecordsError: the records have no training split.
+    """
+    folder = Path(folder)
+    schema = load_schema(configuration.records)
+    if "train" not in schema.splits:
+        raise RecordsError(f"{schema.path} has no training patches. It has the splits {list(schema.splits)}.")
+    _open(folder, configuration, schema)
+    if (folder / MODEL).is_file():
+        return keras.models.load_model(folder / MODEL)
+
+    keras.utils.set_random_seed(configuration.seed)
+    training = configuration.dataset("train", shuffle=True, augment=augment.dihedral(), seed=configuration.seed)
+    validation = configuration.dataset("val") if "val" in schema.splits else None
+    model = build_model(configuration, schema)
+    callbacks = []
+    if validation is not None:
+        best_so_far = min((row["val_loss"] for row in read_history(folder)), default=None)
+        best = keras.callbacks.ModelCheckpoint(folder / BEST, save_best_only=True, initial_value_threshold=best_so_far)
+        callbacks.append(best)
+    if progress:
+        callbacks.append(EpochLines())
+    # In this order: the history must not know an epoch whose weights could not be kept, and an
+    # epoch counts as done only when both are on disk.
+    callbacks += [keras.callbacks.CSVLogger(folder / HISTORY, append=True), keras.callbacks.TerminateOnNaN()]
+    callbacks.append(
+        keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True, delete_checkpoint=False)
+    )
+    model.fit(  # the data set shuffles itself
+        training,
+        validation_data=validation,
+        epochs=configuration.epochs,
+        callbacks=callbacks,
+        shuffle=False,
+        verbose=0,
+    )
+    return _finish(folder, model)
+
+
+class EpochLines(keras.callbacks.Callback):
+    """A progress bar over the batches and one short line per epoch; Keras' own lists every metric."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.perf_counter()
+        self._bar = tqdm(total=self.params["steps"], desc=f"epoch {epoch + 1}", unit=" batches", leave=False)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._bar.update()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._bar.close()
+        losses = [
+            f"{name.replace('val_', 'validation ')} {logs[name]:.3f}" for name in ("loss", "val_loss") if name in logs
+        ]
+        seconds = time.perf_counter() - self._start
+        print(f"epoch {epoch + 1}/{self.params['epochs']}  {'  '.join(losses)}  {seconds:.0f} s", flush=True)
+
+
+def _open(folder: Path, configuration: Configuration, schema: RecordSchema) -> None:
+    """Makes the folder, or checks that it belongs to this configuration and these records."""
+    wanted = json.loads(json.dumps(asdict(configuration) | {"fingerprint": schema.fingerprint}))
+    path = folder / CONFIGURATION
+    if path.is_file():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        different = [key for key in wanted if key != "records" and found.get(key) != wanted[key]]
+        if different:
+            changes = ", ".join(f"{key}: {found.get(key)!r} there, {wanted[key]!r} now" for key in different)
+            raise TargetExistsError(f"`folder` {folder} holds another run ({changes}). Choose another folder.")
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise TargetExistsError(f"`folder` must be new, empty or a run folder. Received: {folder}.")
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(path, json.dumps(wanted, indent=2) + "\n")
+
+
+def _finish(folder: Path, model: keras.Model) -> keras.Model:
+    best = folder / BEST
+    if best.is_file():
+        model.load_weights(best)
+    part = folder / f"part.{MODEL}"
+    model.save(part)
+    part.rename(folder / MODEL)
+    best.unlink(missing_ok=True)
+    shutil.rmtree(folder / "backup", ignore_errors=True)
+    return model
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.rename(path)
+
+
+def read_configuration(folder: str | Path) -> Configuration:
+    """The configuration of a run folder.
+
+    Raises:
+        RecordsError: `folder` is no run folder.
+    """
+    path = Path(folder) / CONFIGURATION
+    if not path.is_file():
+        rule = f"`folder` must be a run folder. Received: {folder}, which lacks {CONFIGURATION}."
+        raise RecordsError(f"{rule} Make one with `python -m eokeras train`.")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return Configuration(**{entry.name: content[entry.name] for entry in fields(Configuration)})
+
+
+def read_history(folder: str | Path) -> list[dict[str, float]]:
+    """Losses and metrics of a run by epoch; empty before the first epoch has ended."""
+    path = Path(folder) / HISTORY
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    # An epoch that was interrupted after its line was written stands there twice; the later counts.
+    return [row for _, row in sorted({row["epoch"]: row for row in rows}.items())]
+
+
+def load_model(folder: str | Path) -> keras.Model:
+    """The trained model of a finished run.
+
+    Raises:
+        RecordsError: the run has not finished.
+    """
+    path = Path(folder) / MODEL
+    if not path.is_file():
+        raise RecordsError(
+            f"{folder} has no {MODEL}: its training has not finished. Run `python -m eokeras train` again."
+        )
+    return keras.models.load_model(path)
+
+
+def evaluate_run(folder: str | Path, split: str = "test") -> Scores:
+    """Scores the model of a finished run beside trivial and strong baselines; writes `scores.json`.
+
+    Raises:
+        RecordsError: the run has not finished, its records are others than it was trained on, or
+            they have no such split.
+    """
+    configuration, schema = read_configuration(folder), _its_schema(folder)
+    test = configuration.dataset(split)
+    others = evaluate.baselines(configuration.dataset("train"), test, schema, seed=configuration.seed)
+    scores = evaluate.score(load_model(folder), test, schema, baselines=others, seed=configuration.seed)
+    evaluate.write_scores(scores, Path(folder) / SCORES)
+    return scores
+
+
+def export_run(folder: str | Path, path: str | Path, scores: str = "") -> Path:
+    """Exports the model of a finished run as a SavedModel; see `eokeras.export`."""
+    configuration = read_configuration(folder)
+    return export(load_model(folder), path, _its_schema(folder), calibrate=configuration.calibrate, scores=scores)
+
+
+def _its_schema(folder: str | Path) -> RecordSchema:
+    """Schema of the records of a run, which must be those that it was trained on."""
+    content = json.loads((Path(folder) / CONFIGURATION).read_text(encoding="utf-8"))
+    schema = load_schema(content["records"])
+    if schema.fingerprint != content["fingerprint"]:
+        raise RecordsError(
+            f"{schema.path} must hold the records of the run {folder} (fingerprint {content['fingerprint']}). "
+            f"Received: fingerprint {schema.fingerprint}."
+        )
+    return schema

@@ -1,0 +1,236 @@
+"""Export: a trained model becomes a SavedModel that takes stored numbers and gives answers.
+
+Calibration is inside, so that whoever serves the model cannot apply another one. Beside the
+SavedModel stand `schema.json` (bands, order, scale, offset, units, classes, statistics,
+versions) and `MODEL_CARD.md`.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+
+import eokeras
+from eokeras.ben_ge import schema as ben_ge
+from eokeras.ben_ge.records import RecordSchema
+from eokeras.calibration import calibration_for
+from eokeras.errors import (
+    EokerasError,
+    InvalidArgumentError,
+    TargetExistsError,
+    UnwritableError,
+    check_choices,
+)
+from eokeras.layers import Calibrate
+
+_UNITS = {
+    "s2": "digital number; reflectance = digital number * scale + offset",
+    "s1": "backscatter sigma-nought in dB",
+    "dem": "surface elevation in m above the EGM2008 geoid",
+    "era5": ", ".join(f"{variable.column} [{variable.unit}]" for variable in ben_ge.ERA5),
+    "lonlat": "degrees",
+    "season_input": "0 winter solstice .. 1 summer solstice",
+}
+
+
+def export(
+    model: keras.Model,
+    path: str | Path,
+    schema: RecordSchema,
+    *,
+    calibrate: str = "standardise",
+    bands: Mapping[str, Sequence[str]] | None = None,
+    scores: str = "",
+) -> Path:
+    """Writes a model as a SavedModel that needs TensorFlow alone.
+
+    Args:
+        model: a functional model with named inputs of `make_dataset` and a dict of logits, one per
+            target.
+        path: directory to make; must not exist.
+        schema: schema of the records that the model was trained on.
+        calibrate: the calibration it was trained with, "standardise" or "tutorial".
+        bands: the bands it was trained with, as given to `make_dataset`.
+        scores: text for the model card, for example `str(eokeras.evaluate.score(...))`.
+
+    Returns:
+        `path`. Its signature `serve` (and `serving_default`) takes a dict of float32 stored
+        numbers with all bands in canonical order, (B, H, W, C) or (B, C), and returns a dict:
+
+        - class or map target: `<target>` uint8 class ids (B,) or (B, H, W) and
+          `<target>_probabilities` float32 (..., classes);
+        - multi-label: `<target>` uint8 0 or 1 and `<target>_probabilities`, (B, classes);
+        - fractions: `<target>` float32 (B, classes); regression: `<target>` float32 (B,) in its unit.
+
+    Raises:
+        InvalidArgumentError: an input or output of the model is none of this schema, or the
+            backend is not TensorFlow.
+        TargetExistsError, UnwritableError: `path` exists or cannot be written.
+
+    Example:
+        >>> eo.export(model, "exported/fusion", schema=schema)  # doctest: +SKIP
+        >>> loaded = tf.saved_model.load("exported/fusion")  # keep it in a variable  # doctest: +SKIP
+        >>> loaded.serve({"s2": s2, "s1": s1})["land_cover_map"]  # doctest: +SKIP
+    """
+    target = Path(path)
+    if target.exists():
+        raise TargetExistsError(f"`path` must not exist yet. Received: {target}. Remove it or choose another.")
+    if keras.backend.backend() != "tensorflow":
+        raise InvalidArgumentError(
+            "A SavedModel is made on the TensorFlow backend. Received: backend "
+            f"{keras.backend.backend()!r}. Save the model as .keras and export it with KERAS_BACKEND=tensorflow."
+        )
+    serving = serving_model(model, schema, calibrate=calibrate, bands=bands)
+    work = target.with_name(f".{target.name}.incomplete")
+    try:
+        shutil.rmtree(work, ignore_errors=True)
+        work.parent.mkdir(parents=True, exist_ok=True)
+        _save(serving, work)
+        description = describe(model, schema, calibrate, bands)
+        (work / "schema.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        (work / "MODEL_CARD.md").write_text(model_card(model, description, scores), encoding="utf-8")
+        work.rename(target)
+    except OSError as error:
+        if isinstance(error, EokerasError):
+            raise
+        raise UnwritableError(f"Cannot write the model to {target}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return target
+
+
+def serving_model(model: keras.Model, schema: RecordSchema, *, calibrate="standardise", bands=None) -> keras.Model:
+    """The model with calibration before it and class ids, probabilities or units behind it.
+
+    Inputs and outputs are those of `export`; the weights are shared with `model`.
+    """
+    names = input_names(model)
+    check_choices("model inputs", names, schema)
+    outputs = model.output if isinstance(model.output, dict) else {}
+    if not outputs:
+        raise InvalidArgumentError(f"`model` must have a dict of outputs by target. Received: {type(model.output)}.")
+    check_choices("model outputs", outputs, ben_ge.TARGETS)
+    inputs = {name: keras.Input(schema[name].shape, name=name, dtype="float32") for name in names}
+    calibrated = [
+        Calibrate(
+            calibration_for(name, calibrate, schema.statistics, (bands or {}).get(name)),
+            channels=schema[name].channels,
+            name=f"calibrate_{name}",
+        )(tensor)
+        for name, tensor in inputs.items()
+    ]
+    logits = model(calibrated, training=False)
+    answers = {}
+    for task, values in logits.items():
+        answers |= _answers(task, ben_ge.TARGETS[task].kind, keras.ops.cast(values, "float32"))
+    return keras.Model(list(inputs.values()), answers, name=f"{model.name}_serving")
+
+
+def input_names(model: keras.Model) -> list[str]:
+    """Names of the inputs of a functional model, in its order."""
+    return [tensor.name for tensor in model.inputs]
+
+
+def _answers(task: str, kind: str, logits) -> dict:
+    if kind in ("class", "map"):
+        ids = keras.ops.cast(keras.ops.argmax(logits, axis=-1), "uint8")
+        return {task: ids, f"{task}_probabilities": keras.ops.softmax(logits, axis=-1)}
+    if kind == "multilabel":
+        present = keras.ops.cast(keras.ops.greater(logits, 0), "uint8")
+        return {task: present, f"{task}_probabilities": keras.ops.sigmoid(logits)}
+    if kind == "fractions":
+        return {task: keras.ops.softmax(logits, axis=-1)}
+    return {task: keras.ops.squeeze(logits, axis=-1)}
+
+
+def _save(serving: keras.Model, path: Path) -> None:
+    import tensorflow as tf
+
+    specification = {
+        tensor.name: tf.TensorSpec(tuple(tensor.shape), tf.float32, name=tensor.name) for tensor in serving.inputs
+    }
+
+    def serve(inputs):
+        return serving([inputs[name] for name in specification], training=False)
+
+    archive = keras.export.ExportArchive()
+    archive.track(serving)
+    archive.add_endpoint(name="serve", fn=serve, input_signature=[specification])
+    archive.write_out(str(path), verbose=False)
+
+
+def describe(model: keras.Model, schema: RecordSchema, calibrate: str, bands=None) -> dict:
+    """What `schema.json` holds: everything a user of the exported model must know."""
+    inputs = {
+        name: {
+            "shape": ["batch", *(size or axis for size, axis in zip(schema[name].shape, "HWC", strict=False))],
+            "dtype": "float32",
+            "channels": list(schema[name].channels),
+            "used_channels": list((bands or {}).get(name, schema[name].channels)),
+            "unit": _UNITS[name],
+            "statistics": schema.statistics.get(name),
+        }
+        for name in input_names(model)
+    }
+    if "s2" in inputs:
+        inputs["s2"]["reflectance"] = schema.metadata["reflectance"]
+    outputs = {
+        task: {
+            "kind": ben_ge.TARGETS[task].kind,
+            "classes": list(ben_ge.TARGETS[task].classes),
+            "unit": ben_ge.TARGETS[task].unit,
+        }
+        for task in model.output
+    }
+    return {
+        "inputs": inputs,
+        "outputs": outputs,
+        "calibrate": calibrate,
+        "records": {"name": schema.name, "fingerprint": schema.fingerprint, "split": schema.split},
+        "simulated": schema.world is not None,
+        "versions": {name: version(name) for name in ("tensorflow", "keras")} | {"eokeras": eokeras.__version__},
+    }
+
+
+def model_card(model: keras.Model, description: dict, scores: str = "") -> str:
+    """The model card as Markdown: what goes in and out, what it was trained on, what it is not for."""
+    inputs = "\n".join(
+        f"- `{name}` ({', '.join(map(str, spec['shape']))}) float32: {', '.join(spec['channels'])}. {spec['unit']}."
+        for name, spec in description["inputs"].items()
+    )
+    outputs = "\n".join(
+        f"- `{name}`: {spec['kind']}, "
+        + (f"{len(spec['classes'])} classes." if spec["classes"] else f"{spec['unit']}.")
+        for name, spec in description["outputs"].items()
+    )
+    records = description["records"]
+    trained_on = (
+        f"Records `{records['name']}` (fingerprint {records['fingerprint']}, {records['split']['kind']} split)."
+    )
+    if description["simulated"]:
+        trained_on += " The records are simulated: the model has never seen a satellite image and is for teaching only."
+    return f"""# {model.name}
+
+{model.count_params():,} weights.
+
+## Input
+Stored numbers, not calibrated: calibration is inside the model. Any H and W; 10 m grid.
+
+{inputs}
+
+## Output
+{outputs}
+
+## Training
+{trained_on}
+
+## Scores
+{scores or "None were given at export."}
+
+## Limits
+Land cover learned from ESA WorldCover repeats its errors, and WorldCover is itself made from Sentinel-1 and -2.
+The scores say nothing about other regions, other processing baselines (reflectance offset) or more clouds.
+"""
