@@ -58,6 +58,9 @@ class Configuration:
         check_choices("inputs", self.inputs, ben_ge.RASTER_INPUTS)
         check_choices("targets", self.targets, ben_ge.TARGETS)
         check_choices("loss_weights", self.loss_weights, self.targets)
+        for name in ("inputs", "targets"):
+            if not getattr(self, name):
+                raise InvalidArgumentError(f"`{name}` must name at least one. Received: none.")
         for name in ("width", "epochs", "batch_size"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:

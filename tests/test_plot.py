@@ -40,7 +40,8 @@ def make_batch(patches=3, size=24, seed=0):
 
 
 def texts(figure):
-    return [item.get_text() for item in figure.findobj(mpl.text.Text) if item.get_text()]
+    found = [item.get_text() for item in figure.findobj(mpl.text.Text) if item.get_text()]
+    return [*found, *(text.replace("\n", " ") for text in found)]  # long sentences are wrapped
 
 
 def drawn(figure, path):

@@ -6,11 +6,11 @@ default encoding of integers. Records are whole or absent: work in progress lies
 `.<name>.incomplete` that is renamed at the end.
 """
 
-import contextlib
 import csv
 import hashlib
-import io
+import math
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.utils import shard_utils
 
 import eokeras
 from eokeras.ben_ge import records, schema
@@ -33,9 +34,25 @@ from eokeras.errors import (
     check_choice,
 )
 
-_TRAINING_SHARDS = 16  # enough for parallel reading and shuffling of a set that fits no cache
-_SMALLEST_SHARD, _LARGEST_SHARD = 1_000_000, 200_000_000  # bytes
 _SKIPPED = "skipped.csv"
+
+
+class _ShardConfig(shard_utils.ShardConfig):
+    """Many small shards early, for parallel reading and shuffling; none above 200 MB.
+
+    TFDS's own rule ignores the sizes that one configures and starts a second shard at 128 MB.
+    """
+
+    smallest, largest, wanted = 1_000_000, 200_000_000, 16  # bytes, bytes, shards
+
+    def get_number_shards(self, total_size, num_examples, uses_precise_sharding=True):
+        shards = max(min(total_size // self.smallest, self.wanted), math.ceil(total_size / (0.9 * self.largest)))
+        return max(1, min(shards, num_examples))
+
+
+class _DownloadConfig(tfds.download.DownloadConfig):
+    def get_shard_config(self):
+        return _ShardConfig()
 
 
 class BenGe(tfds.core.GeneratorBasedBuilder):
@@ -70,6 +87,12 @@ class BenGe(tfds.core.GeneratorBasedBuilder):
             features=tfds.features.FeaturesDict({name: feature(name) for name in self._source.fields}),
             metadata=tfds.core.MetadataDict(),
         )
+
+    def _log_download_bytes(self) -> None:
+        """Nothing: TFDS would print that it downloads."""
+
+    def _log_download_done(self) -> None:
+        """Nothing: TFDS would name a directory that is renamed later."""
 
     def _split_generators(self, dl_manager) -> dict[str, Iterator]:
         del dl_manager  # nothing is downloaded here
@@ -160,6 +183,8 @@ def convert(
         )
     if not isinstance(source, Source):
         source = open_source(source)
+    for note in source.notes:
+        warnings.warn(note, stacklevel=2)
     chosen = make_split(source, split, group=group, fractions=fractions, seed=seed)
     work = target.with_name(f".{target.name}.incomplete")
     try:
@@ -167,10 +192,11 @@ def convert(
         work.mkdir(parents=True)
         written = _write(source, chosen, work, on_error, progress)
         written.rename(target)
-    except (OSError, tf.errors.OpError) as error:
-        if isinstance(error, EokerasError):
+    except (OSError, RuntimeError, tf.errors.OpError) as error:
+        cause = error.__cause__ if type(error) is RuntimeError else error  # TFDS wraps what TensorFlow raises
+        if isinstance(error, EokerasError) or not isinstance(cause, OSError | tf.errors.OpError):
             raise
-        raise UnwritableError(f"Cannot write records to {target}: {_plain(error)}. Nothing was left there.") from error
+        raise UnwritableError(f"Cannot write records to {target}: {_plain(cause)}. Nothing was left there.") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return target
@@ -179,14 +205,10 @@ def convert(
 def _write(source: Source, split: Split, work: Path, on_error: str, progress) -> Path:
     """Writes whole records somewhere below `work` and returns their directory."""
     builder = BenGe(source=source, split=split, on_error=on_error, progress=progress, data_dir=work)
-    training_bytes = len(split.patches.get("train", ())) * _bytes_per_patch(source.fields)
-    smallest = min(max(training_bytes // _TRAINING_SHARDS, _SMALLEST_SHARD), _LARGEST_SHARD // 3)
-    config = tfds.download.DownloadConfig(min_shard_size=smallest, max_shard_size=_LARGEST_SHARD)
     if progress:  # one bar is enough, and ours knows the total
         tfds.disable_progress_bar()
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS would say that it downloads
-            builder.download_and_prepare(download_config=config)
+        builder.download_and_prepare(download_config=_DownloadConfig())
     except AssertionError as error:  # what TFDS says of a split without examples
         raise InvalidSourceError(
             f"Every split must keep at least one sound patch. Received: {source.root}, of whose patches "
@@ -202,11 +224,6 @@ def _write(source: Source, split: Split, work: Path, on_error: str, progress) ->
     return path
 
 
-def _bytes_per_patch(fields) -> int:
-    rasters = [schema.RASTERS[name] for name in fields if name in schema.RASTERS]
-    return sum(int(np.prod(raster.shape)) * np.dtype(raster.dtype).itemsize for raster in rasters) + 1000
-
-
 def _metadata(builder: BenGe, source: Source, split: Split) -> dict:
     splits = {name: info.num_examples for name, info in builder.info.splits.items()}
     return {
@@ -218,6 +235,7 @@ def _metadata(builder: BenGe, source: Source, split: Split) -> dict:
         "split": {"kind": split.kind, "group": split.group, "seed": split.seed, "notes": list(split.notes)},
         "reflectance": {band.name: {"scale": band.scale, "offset": band.offset} for band in schema.S2_BANDS},
         "statistics": builder.training_statistics.result(),
+        "notes": list(source.notes),
         "skipped": len(builder.skipped),
         "world": source.world,
         "versions": {name: version(name) for name in ("tensorflow", "tensorflow-datasets", "rasterio", "numpy")}

@@ -21,7 +21,7 @@ from eokeras.ben_ge.simulation.information import information_table
 from eokeras.ben_ge.simulation.tiles import TILES, Site, cell_corner, epsg_of, plan, world_corner
 from eokeras.ben_ge.simulation.workers import parallel_map
 from eokeras.ben_ge.simulation.world import World
-from eokeras.errors import InvalidArgumentError, TargetExistsError, UnwritableError, check_choices
+from eokeras.errors import InvalidArgumentError, TargetExistsError, UnwritableError
 
 __all__ = ["STATEMENT", "World", "simulate"]
 
@@ -76,7 +76,9 @@ def simulate(
     tiles, processes = _checked(patches, seed, world, tiles, processes)
     target = Path(directory).resolve()
     if target.exists() or target.is_symlink():
-        raise TargetExistsError(f"`directory` must not exist. Received: {target}, which does. Remove it or name another.")
+        raise TargetExistsError(
+            f"`directory` must not exist. Received: {target}, which does. Remove it or name another."
+        )
     unfinished = target.parent / f".{target.name}.incomplete"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +103,9 @@ def _checked(patches, seed, world, tiles, processes) -> tuple[int, int]:
     tiles = min(len(TILES), max(1, patches // 5)) if tiles is None else tiles
     _check_integer("tiles", tiles, 1, len(TILES))
     if patches > tiles * _PATCHES_PER_TILE:
-        raise InvalidArgumentError(f"`patches` must be at most {_PATCHES_PER_TILE} per tile. Received: patches={patches}.")
+        raise InvalidArgumentError(
+            f"`patches` must be at most {_PATCHES_PER_TILE} per tile. Received: patches={patches}."
+        )
     processes = os.cpu_count() or 1 if processes is None else processes
     _check_integer("processes", processes, 1, 4096)
     return min(tiles, patches), min(processes, patches)
@@ -133,7 +137,7 @@ def _choose_tiles(seed: int, count: int) -> tuple[str, ...]:
 
 def _is_land(key: int, tile: str, cell: tuple[int, int]) -> bool:
     x, y = world_corner(tile, cell)
-    return bool(terrain.continental(key, np.array([x + 600]), np.array([y - 600]))[0] > 0.01)
+    return bool(terrain.continental(key, np.array([[x + 600]]), np.array([[y - 600]]))[0, 0] > 0.01)
 
 
 def _lonlat(sites: Sequence[Site]) -> list[tuple[float, float]]:
@@ -164,7 +168,17 @@ def _geoclusters(lonlat: list[tuple[float, float]], seed: int = 0) -> list[int]:
 def _write_csvs(directory: Path, name: str, made: list[patch.Patch]) -> None:
     lonlat = _lonlat([entry.site for entry in made])
     ids = [[entry.site.patch_id, entry.site.patch_id_s1] for entry in made]
-    meta = ["patch_id", "patch_id_s1", "timestamp_s2", "timestamp_s1", "season_s2", "season_s1", "lon", "lat", "climatezone"]
+    meta = [
+        "patch_id",
+        "patch_id_s1",
+        "timestamp_s2",
+        "timestamp_s1",
+        "season_s2",
+        "season_s1",
+        "lon",
+        "lat",
+        "climatezone",
+    ]
     rows = [patch.meta_row(entry, *place) for entry, place in zip(made, lonlat, strict=True)]
     write_csv(directory / f"{name}_meta.csv", meta, rows)
     cover = ["patch_id", *(entry.column for entry in LAND_COVER)]

@@ -220,9 +220,7 @@ def _allocation_notes(sizes, side_of, fractions, group: str) -> list[str]:
     parts = [f"{side} {share:.1%} in {count}" for side, share, count in zip(SPLITS, held, groups, strict=True)]
     notes = [f"Grouped by {group.replace('_', ' and ')} ({len(sizes)} groups): {', '.join(parts)}."]
     if fractions[2] and groups[2] < FEWEST_GROUPS:
-        notes.append(
-            f"Groups in test: {groups[2]}, too few for an interval over groups (about {FEWEST_GROUPS} are needed)."
-        )
+        notes.append(f"Groups in test: {groups[2]}, too few for an interval (it takes about {FEWEST_GROUPS}).")
     if np.abs(held - fractions).max() > 0.05:
         asked = ", ".join(f"{fraction:.0%}" for fraction in fractions)
         notes.append(f"Whole groups do not come nearer to the shares asked for ({asked}).")

@@ -26,10 +26,10 @@ SMALLEST_SIZE = 2 ** (len(ENCODER_WIDTHS) - 1)
 
 
 def _double_convolution(x, middle, channels, name):
-    """Twice: 3x3 convolution with bias, batch normalisation, ReLU."""
+    """Twice: 3x3 convolution with bias, batch normalisation (constants of the tutorial's PyTorch), ReLU."""
     for index, filters in enumerate((middle, channels), start=1):
         x = layers.Conv2D(filters, 3, padding="same", name=f"{name}_convolution_{index}")(x)
-        x = layers.BatchNormalization(name=f"{name}_normalisation_{index}")(x)
+        x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_normalisation_{index}")(x)
         x = layers.ReLU(name=f"{name}_relu_{index}")(x)
     return x
 

@@ -47,7 +47,7 @@ def samples(batch, schema, *, patches: int = 4, bands: Mapping[str, Sequence[str
     figure, axes = _image_grid(rows, count, text_inches=0.17 * lines)
     for column, text in enumerate(words):
         axes[-1][column].text(0.0, 1.0, text, va="top", ha="left", fontsize=8, transform=axes[-1][column].transAxes)
-    finish(figure, f"{count} patches of 1.2 km by 1.2 km, every modality", schema)
+    finish(figure, f"{count} patch{'es' * (count > 1)} of 1.2 km by 1.2 km, every modality", schema)
     return figure
 
 
@@ -155,8 +155,10 @@ def _image_grid(rows, columns, text_inches=0.0):
     heights = [_PANEL_INCHES] * len(rows) + ([text_inches] if text_inches else [])
     classes = sorted(set().union(*(row.get("classes", set()) for row in rows)))
     with mpl.rc_context({**STYLE, "axes.spines.top": True, "axes.spines.right": True}):
-        legend_inches = 0.3 * math.ceil(len(classes) / 4)
-        size = (_PANEL_INCHES * columns + 2.2, sum(heights) + legend_inches + 0.9)
+        width = _PANEL_INCHES * columns + 2.5
+        legend_columns = max(1, min(4, int(width / 2)))
+        legend_inches = 0.3 * math.ceil(len(classes) / legend_columns)
+        size = (width, sum(heights) + legend_inches + 0.9)
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
         for index, row in enumerate(rows):
@@ -165,7 +167,8 @@ def _image_grid(rows, columns, text_inches=0.0):
             for axis in axes[-1]:
                 axis.set_axis_off()
         if classes:
-            figure.legend(handles=_legend(classes), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+            style = {"ncols": legend_columns, "frameon": False, "fontsize": 8}
+            figure.legend(handles=_legend(classes), loc="outside lower center", **style)
     return figure, axes
 
 
@@ -178,6 +181,7 @@ def _draw_row(figure, axes, row, last):
         for tick, side in zip(axis.get_xticklabels(), ("left", "right"), strict=False):
             tick.set_horizontalalignment(side)
         axis.set_yticks([])
+        axis.set_anchor("W")  # rows with and without a colour bar stay in line
         for spine in axis.spines.values():
             spine.set(color=row["colour"], linewidth=1.5)
         if row.get("captions"):
@@ -185,7 +189,9 @@ def _draw_row(figure, axes, row, last):
     axes[0].set_ylabel(row["label"], color=row["colour"], rotation=0, ha="right", va="center", labelpad=8)
     if "bar" in row:
         mappable = mpl.cm.ScalarMappable(norm=row["norm"], cmap=row["cmap"])
-        bar = figure.colorbar(mappable, ax=list(axes), label=row["bar"], aspect=14, shrink=0.85, pad=0.02)
+        bar = figure.colorbar(
+            mappable, ax=list(axes), label=row["bar"], aspect=14, shrink=0.85, pad=0.02, panchor=False
+        )
         bar.locator = MaxNLocator(4)
 
 

@@ -1,5 +1,7 @@
 """One visual language for every figure: colours, type and title."""
 
+import textwrap
+
 from eokeras.evaluate.scores import SIMULATED
 
 MODALITY_COLOURS = {
@@ -22,12 +24,20 @@ STYLE = {
 }
 """Matplotlib settings while a figure is made; used in `rc_context`, so nothing global changes."""
 
+_PAD_INCHES = 3 / 72  # of constrained layout, above the title
+_LINE_INCHES = 11 * 1.25 / 72  # of the title, 11 points
+_TITLE_CHARACTER_INCHES = 0.115  # widths of an average character: bold at 11 points, plain at 8
+_CHARACTER_INCHES = 0.066
+
 
 def finish(figure, title, schema, simulated=False):
     """Title, and under it the sentence that every figure of simulated data must say."""
     is_simulated = simulated or getattr(schema, "world", None) is not None
-    lines = title.count("\n") + 1
-    figure.suptitle(title + "\n" * is_simulated, x=0.02, ha="left", fontsize=11, fontweight="bold")
-    if is_simulated:  # the title keeps a line free for it; constrained layout knows no subtitle
-        below = 0.98 - lines * 11 * 1.25 / 72 / figure.get_figheight()
-        figure.text(0.02, below, SIMULATED, ha="left", va="top", fontsize=8, color="#555555")
+    width_inches, height_inches = figure.get_size_inches()
+    columns = int(width_inches / _TITLE_CHARACTER_INCHES)
+    title = "\n".join(textwrap.fill(line, columns) for line in title.split("\n"))
+    sentence = textwrap.wrap(SIMULATED, int(width_inches / _CHARACTER_INCHES)) if is_simulated else []
+    # The title keeps lines free for the sentence: constrained layout knows no subtitle.
+    figure.suptitle(title + "\n" * len(sentence), x=0.02, ha="left", fontsize=11, fontweight="bold")
+    below = 1 - (_PAD_INCHES + (title.count("\n") + 1) * _LINE_INCHES) / height_inches
+    figure.text(0.02, below, "\n".join(sentence), ha="left", va="top", fontsize=8, color="#555555")

@@ -103,8 +103,9 @@ def test_interval_equals_a_slow_bootstrap_of_tiles(scores, arrays):
 
     def mean_iou(patches):
         reference, found = targets["land_cover_map"][patches].ravel(), predicted[patches].ravel()
-        keep = reference != VOID
-        return sklearn.metrics.jaccard_score(reference[keep], found[keep], labels=range(4), average="macro")
+        reference, found = reference[reference != VOID], found[reference != VOID]
+        pairs = [(reference == index, found == index) for index in range(4)]
+        return np.mean([(one & other).sum() / (one | other).sum() for one, other in pairs])
 
     low, high = slow_interval(mean_iou, metadata["tile"])
     found = estimate(scores, "land_cover_map", "mean_iou")

@@ -48,12 +48,12 @@ class Climate:
 
 def climate_at(seed: int, x, y, latitude: float, height=None) -> Climate:
     """Climate normals at world coordinates; `height` defaults to the regional elevation."""
-    inland = np.clip(continental(seed, x, y), 0, 2.2)
+    inland = np.clip(continental(seed, x, y), 0, 2.4)
     height = macro_elevation(seed, x, y) if height is None else height
     odd = [field(key_of(seed, "climate", k), 250_000, x, y) for k in range(3)]
     sea_level = 16.8 - 0.53 * (latitude - 38) - 1.2 * smoothstep(62, 70, np.asarray(latitude))
     annual = sea_level + 0.9 * odd[0] - 0.0065 * height
-    amplitude = 5.4 + 3.2 * inland + 0.11 * (latitude - 38) + 0.5 * odd[1]
+    amplitude = 5.4 + 2.7 * inland + 0.15 * (latitude - 38) + 0.5 * odd[1]
     rain = 430 + 620 * np.exp(-inland / 0.5) + 0.35 * height + 130 * odd[2]
     south = 1 - smoothstep(41.0, 46.5, latitude + 0.9 * odd[1] + 1.2 * inland)
     rain = rain - 130 * south - 2.5 * np.clip(latitude - 55, 0, 15)
@@ -139,7 +139,7 @@ def greenness(climate: Climate, day) -> dict[str, np.ndarray]:
 
 def snow_chance(climate: Climate, day, colder=0.0):
     """Share of the ground under snow, 0..1, from the temperature some weeks before."""
-    return _sigmoid((-1.2 - climate.temperature(day - 15) - colder) / 1.1)
+    return _sigmoid((-2.0 - climate.temperature(day - 15) - colder) / 1.1)
 
 
 # ------------------------------------------------------------------------- weather
@@ -160,7 +160,12 @@ def weather(random: np.random.Generator, climate: Climate, day: int) -> tuple[fl
 
 def humidity(climate: Climate, day) -> float:
     """Mean relative humidity in %: moist by the sea and in winter, dry in parched summers."""
-    return 64 + 9 * np.clip(climate.aridity - 1, -1, 1.5) + 8 * np.cos(2 * np.pi * (day - 10) / 365) - 22 * drought(climate, day)
+    return (
+        64
+        + 9 * np.clip(climate.aridity - 1, -1, 1.5)
+        + 8 * np.cos(2 * np.pi * (day - 10) / 365)
+        - 22 * drought(climate, day)
+    )
 
 
 def pressure_level(height: float) -> int:

@@ -7,6 +7,7 @@ every parcel draws one cover type from probabilities that follow climate, slope 
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.special import erfc
@@ -40,6 +41,17 @@ class Landscape:
     y: np.ndarray  # (H, 1)
     latitude: float
 
+    @cached_property
+    def parcels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Identities of the parcels (int64, n) and every pixel's place among them, (H, W)."""
+        identities, place = np.unique(self.parcel.view(np.int64), return_inverse=True)
+        return identities, place.reshape(self.parcel.shape)
+
+    def parcel_normal(self, key: int) -> np.ndarray:
+        """A standard normal number per parcel, spread over its pixels, (H, W)."""
+        identities, place = self.parcels
+        return noise.normal(key, identities)[place]
+
     @property
     def code(self) -> np.ndarray:
         """WorldCover codes."""
@@ -71,11 +83,12 @@ def landscape(seed: int, corner: tuple[float, float], tile_key: int) -> Landscap
     coarse_x, coarse_y = patch_axes(corner, _COARSE_M, 20, _COARSE_MARGIN)
     coarse = ground(seed, coarse_x, coarse_y, lake_level(latitude))
     climate = climate_at(seed, coarse_x, coarse_y, latitude, coarse.elevation)
-    centre = climate_at(seed, np.array([corner[0] + 600]), np.array([corner[1] - 600]), latitude)
+    centre = climate_at(seed, np.array([[corner[0] + 600]]), np.array([[corner[1] - 600]]), latitude)
     centre = Climate(*(float(np.squeeze(value)) for value in vars(centre).values()))
 
     layer = _layers(seed, x, y, fine, centre)
-    lookup = _Lookup(corner, coarse, climate)
+    forest = _mixture(seed, "forest", _FOREST, coarse_x, coarse_y)
+    lookup = _Lookup(corner, coarse, climate, forest)
     cover, parcel = np.zeros(layer.shape, int), np.zeros(layer.shape, np.uint64)
     for index in (STANDS, FIELDS, TOWNS):
         inside = layer == index
@@ -85,7 +98,7 @@ def landscape(seed: int, corner: tuple[float, float], tile_key: int) -> Landscap
         _roads(seed, cover, x, y, layer, tile_key)
     cover = np.where(fine.water == 1, TYPE_INDEX["inland water"], cover)
     cover = np.where(fine.water == 2, TYPE_INDEX["sea"], cover)
-    beach = (fine.water == 0) & (fine.continental < 0.0025) & (layer != TOWNS)
+    beach = (fine.water == 0) & (fine.continental < 0.0014) & (layer != TOWNS)
     cover = np.where(beach, TYPE_INDEX["sand or gravel"], cover)
     parcel = np.where(fine.water > 0, noise.hash_nodes(noise.key_of(seed, "water"), fine.water), parcel)
     slope_south, slope_east = np.gradient(fine.elevation, 10.0)
@@ -102,11 +115,14 @@ def _layers(seed: int, x, y, fine: Ground, climate: Climate) -> np.ndarray:
 
 def _mixture(seed: int, name: str, weights: dict[int, float], x, y) -> np.ndarray:
     """Sum of fields {spacing in metres: weight}."""
-    return sum(weight * noise.field(noise.key_of(seed, name, spacing), spacing, x, y) for spacing, weight in weights.items())
+    return sum(
+        weight * noise.field(noise.key_of(seed, name, spacing), spacing, x, y) for spacing, weight in weights.items()
+    )
 
 
+_FOREST = {2_500: 0.8, 420: 0.9}
 _TILLED = {5_000: 0.6, 1_300: 0.8, 260: 0.25}
-_SETTLED = {20_000: 0.8, 2_600: 1.0, 500: 0.45}
+_SETTLED = {20_000: 0.5, 2_600: 1.0, 500: 0.45}
 
 
 def layer_shares(climate: Climate, roughness) -> dict[int, np.ndarray]:
@@ -122,7 +138,7 @@ def _above(threshold, weights: dict[int, float]) -> np.ndarray:
 
 def settling(climate: Climate, roughness):
     """Threshold above which a place is town; higher in mountains and in the cold."""
-    return 2.1 + 1.2 * smoothstep(30, 120, roughness) + 0.9 * smoothstep(4.0, 0.0, climate.annual)
+    return 1.6 + 1.2 * smoothstep(30, 120, roughness) + 0.9 * smoothstep(2.0, -2.0, climate.annual)
 
 
 def farming(climate: Climate, roughness) -> np.ndarray:
@@ -134,11 +150,11 @@ def farming(climate: Climate, roughness) -> np.ndarray:
 class _Lookup:
     """Ground and climate at parcel seeds, from a coarse grid that all patches share."""
 
-    def __init__(self, corner, coarse: Ground, climate: Climate):
+    def __init__(self, corner, coarse: Ground, climate: Climate, forest):
         south, east = np.gradient(coarse.elevation, float(_COARSE_M))
         slope = np.degrees(np.arctan(np.hypot(south, east)))
         self.corner, self.size = corner, coarse.elevation.shape[0]
-        self.fields = {"elevation": coarse.elevation, "moisture": coarse.moisture, "slope": slope}
+        self.fields = {"elevation": coarse.elevation, "moisture": coarse.moisture, "slope": slope, "forest": forest}
         self.climate = climate
 
     def __call__(self, x, y):
@@ -164,9 +180,7 @@ def _parcels(seed, layer, tile_key, x, y, inside, lookup, centre) -> tuple[np.nd
     flat = (column - column.min()) * (np.ptp(row) + 1) + row - row.min()
     _, first, inverse = np.unique(flat, return_index=True, return_inverse=True)
     climate, local = lookup(seeds[0][first], seeds[1][first])
-    forest = 0.9 * noise.field(noise.key_of(seed, "forest"), 420, seeds[0][first], seeds[1][first])
-    forest = forest + 0.8 * noise.field(noise.key_of(seed, "forest", 1), 2_500, seeds[0][first], seeds[1][first])
-    logits = type_logits(layer, climate, **local, forest=forest)
+    logits = type_logits(layer, climate, **local)
     nodes = column[first][:, None], row[first][:, None], np.arange(len(COVER_TYPES))[None, :]
     cover = np.argmax(logits + noise.gumbel(noise.key_of(key, "type"), *nodes), axis=1)[inverse]
     parcel = noise.hash_nodes(key, column, row)
@@ -218,18 +232,18 @@ def type_logits(layer: int, climate: Climate, elevation, moisture, slope, forest
 
     if layer == TOWNS:
         put("houses and gardens", 2.0)
-        put("works and shops", 0.6)
-        put("broad-leaved forest", -0.3)
+        put("works and shops", 0.0)
+        put("broad-leaved forest", 0.0)
         put("pasture", -0.1)
         put("sand or gravel", -1.6)
         return logits
     tilled = layer == FIELDS
     put("broad-leaved forest", 1.3 - 2.4 * cold + 1.1 * forest - 8 * (1 - grows) - 1.2 * south - 2.6 * tilled)
     put("coniferous forest", 0.2 + 2.0 * cold + 1.1 * forest - 8 * (1 - grows) + 0.6 * steep - 3.0 * tilled)
-    put("sclerophyllous shrub", -2.2 + 3.2 * south + 1.0 * dry + 0.4 * steep - 2 * tilled - 4 * alpine)
-    put("transitional woodland", -0.4 + 0.3 * forest + 0.7 * cold - 5 * (1 - grows) - 1.6 * tilled)
-    put("pasture", -0.6 + 2.0 * tilled + 0.5 * climate.aridity - 1.2 * south + 0.9 * wet - 6 * alpine)
-    put("natural grassland", -0.6 + 1.6 * alpine + 0.8 * dry + 0.5 * steep - 0.5 * forest - 0.7 * tilled - 2.5 * barren)
+    put("sclerophyllous shrub", -1.7 + 3.2 * south + 1.0 * dry + 0.4 * steep - 2 * tilled - 4 * alpine)
+    put("transitional woodland", 0.1 + 0.3 * forest + 0.7 * cold - 5 * (1 - grows) - 1.6 * tilled)
+    put("pasture", -1.1 + 2.3 * tilled + 0.5 * climate.aridity - 1.2 * south + 0.9 * wet - 6 * alpine)
+    put("natural grassland", -0.9 + 1.6 * alpine + 0.8 * dry + 0.5 * steep - 0.5 * forest - 0.7 * tilled - 2.5 * barren)
     for name, base in (("winter cereal", 1.6), ("summer crop", 1.2), ("fallow", 0.5)):
         put(name, np.where(tilled, base - 6 * (1 - crops_grow) - 4 * steep - 1.5 * wet, _NEVER))
     put("vineyard or olives", np.where(tilled, -2.2 + 3.4 * south + 0.8 * smoothstep(9.5, 12, climate.annual), _NEVER))
@@ -237,15 +251,15 @@ def type_logits(layer: int, climate: Climate, elevation, moisture, slope, forest
     put("sparse vegetation", -3.6 + 1.4 * steep + 3.0 * alpine + 1.4 * dry + 0.8 * south + 0.6 * barren - 2 * tilled)
     put("sand or gravel", -4.0 + 0.6 * wet)
     put("perpetual snow", -14.0 + 17.0 * frozen)
-    put("marsh", -3.2 + 4.6 * wet - 5 * steep - 4 * alpine - 2.5 * tilled)
-    put("peat bog", -2.6 + 2.4 * wet + 2.2 * cold - 4 * steep - 2.5 * alpine - 2.5 * tilled)
+    put("marsh", -2.6 + 4.6 * wet - 5 * steep - 4 * alpine - 2.5 * tilled)
+    put("peat bog", -2.2 + 2.4 * wet + 2.2 * cold - 4 * steep - 2.5 * alpine - 2.5 * tilled)
     put("moss and lichen heath", -4.5 + 4.8 * alpine * cold - 1.5 * frozen)
     return logits
 
 
 def canopy_height(seed: int, scene: Landscape) -> np.ndarray:
     """Height of trees and roofs above the ground in metres, (H, W)."""
-    parcel = 1 + 0.3 * noise.normal(noise.key_of(seed, "stature"), scene.parcel.view(np.int64))
+    parcel = 1 + 0.3 * scene.parcel_normal(noise.key_of(seed, "stature"))
     crowns = 1 + 0.25 * noise.field(noise.key_of(seed, "crowns"), 14, scene.x, scene.y)
     return HEIGHT_M[scene.cover] * np.clip(parcel, 0.3, 2) * np.clip(crowns, 0, 2)
 

@@ -34,7 +34,11 @@ from eokeras.ben_ge.simulation.tiles import CELLS_PER_EDGE, TILES, latitude_of, 
 
 _LOCALS = 8  # draws of slope, moisture and woodedness per context
 _SEASONS = np.array(
-    [season(month + 1, day) for month, days in enumerate((31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)) for day in range(1, days + 1)]
+    [
+        season(month + 1, day)
+        for month, days in enumerate((31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31))
+        for day in range(1, days + 1)
+    ]
 )
 
 

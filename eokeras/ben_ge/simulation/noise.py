@@ -88,7 +88,7 @@ def field(key: int, spacing_m: float, x: np.ndarray, y: np.ndarray) -> np.ndarra
     shift = (key & 0xFFFFFFFF) * 2.0**-32, (key >> 32) * 2.0**-32  # lattices of different keys do not align
     column, column_weights = _spline_taps(x / spacing_m + shift[0])
     row, row_weights = _spline_taps(y / spacing_m + shift[1])
-    if x.shape[0] == 1 and y.shape[-1] == 1 and x.ndim == 2 and x.shape != y.shape:
+    if x.ndim == y.ndim == 2 and x.shape[0] == y.shape[1] == 1:
         return _grid(key, row[:, 0], row_weights, column[0], column_weights) / _SPLINE_STD
     total = np.zeros(np.broadcast_shapes(row.shape, column.shape))
     for j in range(4):

@@ -9,7 +9,6 @@ import numpy as np
 from eokeras.ben_ge.schema import LAND_COVER, S2_BANDS, season
 from eokeras.ben_ge.simulation import files, land_cover, noise, sentinel1, sentinel2
 from eokeras.ben_ge.simulation.climate import Climate, climate_at, pressure_level, weather, zone_code
-from eokeras.ben_ge.simulation.cover_types import COVER_TYPES
 from eokeras.ben_ge.simulation.land_cover import MARGIN, Landscape
 from eokeras.ben_ge.simulation.sentinel2 import Conditions
 from eokeras.ben_ge.simulation.terrain import macro_elevation
@@ -30,7 +29,7 @@ class Patch:
     level: int
 
 
-class _Scene:
+class Scene:
     """The true place and, for every modality, the place, climate and date it shows."""
 
     def __init__(self, seed: int, world: World, site: Site):
@@ -80,7 +79,7 @@ class _Scene:
             return self.truth.climate, self.truth.latitude
         x, y = self.decoy_corner(modality)
         latitude = latitude_of(y - 600)
-        normals = climate_at(self.decoy_seed(modality), np.array([x + 600]), np.array([y - 600]), latitude)
+        normals = climate_at(self.decoy_seed(modality), np.array([[x + 600]]), np.array([[y - 600]]), latitude)
         return Climate(*(float(np.squeeze(value)) for value in vars(normals).values())), latitude
 
     def when(self, modality: str, time: datetime) -> datetime:
@@ -99,7 +98,7 @@ class _Scene:
 
 def make(directory: Path, seed: int, world: World, site: Site) -> Patch:
     """Makes one patch, independently of all others, and writes its files below `directory`."""
-    scene = _Scene(seed, world, site)
+    scene = Scene(seed, world, site)
     acquisition = site.acquisition
     random = np.random.default_rng([seed % 2**64, noise.key_of(acquisition.tile, site.patch_id)])
     acquisition_key = noise.key_of(scene.seed, "acquisition", acquisition.tile, acquisition.product)
@@ -125,17 +124,17 @@ def climate_zone(scene: Landscape) -> int:
     return zone_code(scene.climate)
 
 
-def land_cover_map(scene: _Scene) -> np.ndarray:
+def land_cover_map(scene: Scene) -> np.ndarray:
     """WorldCover codes (120, 120) with the label noise of the world."""
     truth, key = scene.truth, noise.key_of(scene.seed, "label noise")
-    identity = truth.parcel.view(np.int64)
-    wrong = (noise.uniform(key, identity) < scene.world.label_noise) & (truth.code != 80)
-    drawn = noise.uniform(noise.key_of(key, 1), identity) * land_cover.SWAPPED_CODES.size
-    swapped = land_cover.SWAPPED_CODES[drawn.astype(int)]
+    identities, place = truth.parcels
+    wrong = (noise.uniform(key, identities) < scene.world.label_noise)[place] & (truth.code != 80)
+    drawn = noise.uniform(noise.key_of(key, 1), identities) * land_cover.SWAPPED_CODES.size
+    swapped = land_cover.SWAPPED_CODES[drawn.astype(int)][place]
     return np.where(wrong, swapped, truth.code)[_INNER, _INNER].astype(np.uint8)
 
 
-def surface_model(scene: _Scene) -> np.ndarray:
+def surface_model(scene: Scene) -> np.ndarray:
     """Copernicus-like DEM: ground, canopy and roofs at 30 m, bilinear to 10 m; int16 metres."""
     ground = scene.decoy("dem") if scene.broken("land_cover_map", "dem") else scene.truth
     surface = ground.elevation + land_cover.canopy_height(scene.seed, ground)
@@ -150,7 +149,7 @@ def surface_model(scene: _Scene) -> np.ndarray:
     return np.round(fine + shift).astype(np.int16)
 
 
-def _elevation_shift(scene: _Scene) -> float:
+def _elevation_shift(scene: Scene) -> float:
     """Metres to add where height (climate) and relief (land cover) come from different places.
 
     One number per tile, so that neighbouring cells still fit together.
@@ -163,8 +162,8 @@ def _elevation_shift(scene: _Scene) -> float:
     for decoy in centre:
         x, y = scene.decoy_corner("dem") if decoy else scene.corner
         seed = scene.decoy_seed("dem") if decoy else scene.seed
-        place = np.array([x - 1200 * column + half]), np.array([y + 1200 * row - half])
-        centre[decoy] = float(np.round(macro_elevation(seed, *place)[0]))
+        place = np.array([[x - 1200 * column + half]]), np.array([[y + 1200 * row - half]])
+        centre[decoy] = float(np.round(macro_elevation(seed, *place)[0, 0]))
     return centre[height] - centre[relief]
 
 
@@ -178,7 +177,7 @@ def _bilinear(coarse: np.ndarray) -> np.ndarray:
     return coarse
 
 
-def _weather(scene: _Scene) -> tuple[tuple[float, ...], int]:
+def _weather(scene: Scene) -> tuple[tuple[float, ...], int]:
     """ERA-5 values in the order of the csv, and their pressure level."""
     climate, _ = scene.climate("era5")
     acquisition = scene.site.acquisition

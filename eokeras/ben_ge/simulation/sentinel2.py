@@ -49,10 +49,10 @@ class Conditions:
         return self.when.timetuple().tm_yday
 
 
-def parcel_effects(key: int, parcel: np.ndarray) -> dict[str, np.ndarray]:
+def parcel_effects(key: int, scene: Landscape) -> dict[str, np.ndarray]:
     """Standard normal random effects of every pixel's parcel."""
-    identity = parcel.view(np.int64)
-    return {name: noise.normal(noise.key_of(key, name), identity) for name in ("greenness", "brightness", "dryness", "redness")}
+    names = ("greenness", "brightness", "dryness", "redness")
+    return {name: scene.parcel_normal(noise.key_of(key, name)) for name in names}
 
 
 def leaf_state(cover: np.ndarray, conditions: Conditions) -> np.ndarray:
@@ -63,8 +63,8 @@ def leaf_state(cover: np.ndarray, conditions: Conditions) -> np.ndarray:
 
 def ground_reflectance(key: int, acquisition_key: int, scene: Landscape, conditions: Conditions) -> np.ndarray:
     """Reflectance of the lit ground, (12, H, W), float32."""
-    effects = parcel_effects(key, scene.parcel)
-    drift = noise.normal(noise.key_of(acquisition_key, "greenness"), scene.parcel.view(np.int64))
+    effects = parcel_effects(key, scene)
+    drift = scene.parcel_normal(noise.key_of(acquisition_key, "greenness"))
     state = leaf_state(scene.cover, conditions)
     patchy = 0.05 * noise.field(noise.key_of(key, "vigour"), 60, scene.x, scene.y)
     state = np.clip(state + EFFECTS.greenness * (0.8 * effects["greenness"] + 0.6 * drift) + patchy, 0, 1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from eokeras.ben_ge.simulation.noise import field, fractal, key_of
 
-_LAND_BIAS = 1.15  # shifts the continental field so that most of the plane is land
+_LAND_BIAS = 1.35  # shifts the continental field so that most of the plane is land
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ def roughness(seed: int, x, y) -> np.ndarray:
 
 
 def _regional(seed: int, inland, x, y) -> np.ndarray:
-    plains = 25 + 150 * np.clip(inland, 0, 2) + 60 * field(key_of(seed, "plateaus"), 60_000, x, y) * np.clip(inland, 0, 1)
+    plains = (
+        25 + 150 * np.clip(inland, 0, 2) + 60 * field(key_of(seed, "plateaus"), 60_000, x, y) * np.clip(inland, 0, 1)
+    )
     massif = 1 + 0.35 * field(key_of(seed, "massifs"), 25_000, x, y)
     return np.maximum(plains, 4.0) * smoothstep(-0.02, 0.2, inland) + 1350 * _ranges(seed, inland, x, y) * massif
 

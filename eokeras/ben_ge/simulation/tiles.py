@@ -16,11 +16,11 @@ import numpy as np
 from eokeras.ben_ge.schema import PATCH_SIZE_M
 from eokeras.ben_ge.simulation.noise import key_of
 
-TILES = tuple(
+TILES = tuple(  # a list of 56 literals would take a screen
     """29SNB 29SNC 29SND 29UNB 29UPA 29UPB 29UPU 29UPV 31UER 31UGR 31UGS 32TMT 33TWM 33TWN 33TXN 33UUP 33UWP 33UWQ
     33UXP 33UXQ 34TCR 34TCS 34TEN 34TEP 34TEQ 34TFN 34TFQ 34UDG 34UEG 34VDM 34VDN 34VDR 34VER 34WFS 34WFT 34WFU 34WFV
     35ULA 35ULB 35UMA 35UMB 35VLC 35VLG 35VLJ 35VNH 35VNJ 35VNK 35VNL 35VPH 35VPJ 35VPK 35WPN 35WPP 35WPR 36VVQ
-    36VVR""".split()
+    36VVR""".split()  # noqa: SIM905
 )
 CELLS_PER_EDGE = 91
 _COLUMN_LETTERS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")  # by zone modulo 3
@@ -205,7 +205,12 @@ def plan(seed: int, patches: int, tiles: tuple[str, ...], is_land) -> list[Site]
     partners: dict[str, set[str]] = {tile: set() for tile in tiles}
     for tile in tiles:
         other = _neighbour(tile, tiles)
-        if other and not partners[tile] | partners[other] and len(dates[other]) > 1 and random.random() < 0.1 * len(dates[tile]):
+        if (
+            other
+            and not partners[tile] | partners[other]
+            and len(dates[other]) > 1
+            and random.random() < 0.1 * len(dates[tile])
+        ):
             shared = dates[tile][0]
             dates[other][0] = Acquisition(other, shared.product, shared.product_s1, shared.time_s2, shared.time_s1)
             partners[tile].add(other)

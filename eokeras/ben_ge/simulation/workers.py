@@ -8,6 +8,7 @@ and pipes. So the workers are this module run by itself, fed over pipes.
 import os
 import pickle
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -104,6 +105,7 @@ def _feed(worker, todo, lock, results) -> None:
 
 def _serve() -> None:
     """Main loop of a worker: function first, then items until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever a library prints must not mix with the answers
     requests = os.fdopen(0, "rb", buffering=0)
@@ -117,7 +119,10 @@ def _serve() -> None:
             answer = function(item)
         except Exception as error:
             answer = error
-        _send(answers, answer)
+        try:
+            _send(answers, answer)
+        except BrokenPipeError:  # the parent is gone
+            return
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class World:
 
     Args:
         cloud_fraction: expected share of Sentinel-2 pixels under cloud, 0 to 0.9.
-        label_noise: share of parcels whose class in the land-cover map is replaced, 0 to 1.
+        label_noise: share of parcels (but water) whose class in the land-cover map is drawn anew, 0 to 1.
         s1_missing: share of patches with a few Sentinel-1 pixels of -inf or NaN, 0 to 1.
 
     Raises:

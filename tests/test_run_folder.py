@@ -1,0 +1,138 @@
+"""Training as a folder: it can be interrupted, goes on, and knows what it was made of."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import eokeras as eo
+from eokeras import run_folder
+from eokeras.errors import InvalidArgumentError, RecordsError, TargetExistsError
+from eokeras.run_folder import Configuration
+
+ROOT = Path(eo.__file__).parents[1]
+
+
+def small(records, **options):
+    return Configuration(str(records), **({"width": 2, "epochs": 2, "batch_size": 3, "inputs": ("s1",)} | options))
+
+
+@pytest.fixture(scope="module")
+def finished(known_records, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    return run_folder.train(small(known_records.path), folder), folder
+
+
+def test_a_finished_run_holds_what_it_promises(known_records, finished):
+    model, folder = finished
+    assert sorted(path.name for path in folder.iterdir()) == ["configuration.json", "history.csv", "model.keras"]
+    content = json.loads((folder / "configuration.json").read_text())
+    assert content["fingerprint"] == eo.load_schema(known_records.path).fingerprint
+    assert run_folder.read_configuration(folder) == small(known_records.path)
+    history = run_folder.read_history(folder)
+    assert [row["epoch"] for row in history] == [0, 1]
+    assert {"loss", "val_loss", "climate_zone_accuracy", "land_cover_map_mean_iou"} <= set(history[0])
+    loaded = run_folder.load_model(folder)
+    for ours, theirs in zip(model.weights, loaded.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_finished_run_is_not_trained_again(known_records, finished):
+    before = (finished[1] / "model.keras").stat().st_mtime_ns
+    run_folder.train(small(known_records.path), finished[1])
+    assert (finished[1] / "model.keras").stat().st_mtime_ns == before
+
+
+def test_evaluate_and_export(finished, tmp_path):
+    scores = run_folder.evaluate_run(finished[1], "test")
+    content = json.loads((finished[1] / "scores.json").read_text())
+    assert content["tasks"]["season"]["metrics"]["mae"]["value"] == pytest.approx(
+        scores.tasks["season"].estimates["mae"].value
+    )
+    assert {other["name"] for other in content["baselines"]} >= {"median", "random forest on ERA-5"}
+    path = run_folder.export_run(finished[1], tmp_path / "exported")
+    assert (path / "saved_model.pb").is_file()
+
+
+def test_killed_training_goes_on_after_its_last_whole_epoch(known_records, tmp_path):
+    code = textwrap.dedent("""
+        import sys, time, keras
+        from eokeras import run_folder
+        class Stall(keras.callbacks.Callback):
+            def on_train_batch_begin(self, batch, logs=None):
+                if len(run_folder.read_history(sys.argv[2])) == 2:
+                    print("two epochs", flush=True)
+                    time.sleep(60)
+        run_folder.EpochLines = Stall
+        configuration = run_folder.Configuration(sys.argv[1], inputs=("s1",), width=2, epochs=4, batch_size=3)
+        run_folder.train(configuration, sys.argv[2], progress=True)
+    """)
+    folder = tmp_path / "run"
+    command = [sys.executable, "-c", code, str(known_records.path), str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT)
+    assert any("two epochs" in line for line in process.stdout)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "model.keras").exists()
+    with pytest.raises(RecordsError, match="training has not finished"):
+        run_folder.load_model(folder)
+    before = (folder / "history.csv").read_text().splitlines()
+    assert len(before) == 3
+    model = run_folder.train(small(known_records.path, epochs=4), folder)
+    after = (folder / "history.csv").read_text().splitlines()
+    assert after[:3] == before  # nothing done twice
+    assert [row["epoch"] for row in run_folder.read_history(folder)] == [0, 1, 2, 3]
+    # Two batches an epoch over four epochs: the optimizer counted on from where it was.
+    assert int(model.optimizer.iterations) == 8
+
+
+def test_same_seed_gives_the_same_model(known_records, tmp_path):
+    first, second, other = (
+        run_folder.train(small(known_records.path, epochs=1, seed=seed), tmp_path / name)
+        for name, seed in (("a", 3), ("b", 3), ("c", 4))
+    )
+    pairs = list(zip(first.weights, second.weights, other.weights, strict=True))
+    assert all(np.allclose(a, b, atol=1e-5) for a, b, _ in pairs)
+    assert not all(np.allclose(a, c, atol=1e-5) for a, _, c in pairs)
+
+
+def test_another_configuration_is_refused(known_records, finished):
+    with pytest.raises(TargetExistsError, match=r"holds another run \(epochs: 2 there, 5 now\)"):
+        run_folder.train(small(known_records.path, epochs=5), finished[1])
+
+
+def test_a_folder_with_other_things_is_refused(known_records, tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(TargetExistsError, match="new, empty or a run folder"):
+        run_folder.train(small(known_records.path), tmp_path)
+    assert os.listdir(tmp_path) == ["mine"]
+
+
+def test_no_run_here(tmp_path):
+    with pytest.raises(RecordsError, match=r"must be a run folder.*python -m eokeras train"):
+        run_folder.evaluate_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"fusion": "middle"}, r"`fusion` must be one of \['late', 'early'\]"),
+        ({"inputs": ("s3",)}, "`inputs` may hold"),
+        ({"inputs": ()}, "`inputs`"),
+        ({"targets": ("crop",)}, "`targets` may hold"),
+        ({"targets": ()}, "`targets`"),
+        ({"epochs": 0}, "`epochs` must be a positive integer"),
+        ({"width": 1.5}, "`width` must be a positive integer"),
+        ({"learning_rate": -1.0}, "`learning_rate` must be positive"),
+        ({"loss_weights": {"crop": 1.0}}, "`loss_weights` may hold"),
+    ],
+)
+def test_odd_configurations_are_refused(options, words):
+    with pytest.raises(InvalidArgumentError, match=words):
+        small("records", **options)
