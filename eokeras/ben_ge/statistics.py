@@ -46,7 +46,8 @@ class _ValueCounts:
         cumulative = np.cumsum(self.counts)
         ranks = {key: np.ceil(percent / 100 * count) for key, percent in PERCENTILES.items()}
         percentiles = {
-            key: round(float(self.low + self.step * np.searchsorted(cumulative, max(rank, 1))), 2) for key, rank in ranks.items()
+            key: round(float(self.low + self.step * np.searchsorted(cumulative, max(rank, 1))), 2)
+            for key, rank in ranks.items()
         }
         return {"count": count, "mean": mean, "std": float(np.sqrt(variance)), **percentiles, **self.non_finite}
 

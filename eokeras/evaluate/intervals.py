@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eokeras.ben_ge.splits import FEWEST_GROUPS
 from eokeras.errors import InvalidArgumentError
 
 CONFIDENCE = 0.95
-FEWEST_GROUPS = 10
-"""With fewer groups than this no interval is given."""
 
 FEWEST_REPLICATES = 5
 """With fewer replicates (worlds, seeds) than this a comparison is an illustration."""

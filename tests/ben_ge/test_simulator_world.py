@@ -167,11 +167,9 @@ def test_label_noise_replaces_that_share_of_parcels():
 
 
 def test_cloud_fraction_is_the_mean_share_of_cloud():
-    shares = []
-    for key in range(60):
-        one = scene((key % 8 * 11, key % 7 * 12)) if key < 2 else one  # noqa: F821
-        shares.append(sentinel2.clouds(noise.key_of("cloud test", key), 0.3, one.truth)[0].mean())
-    assert np.mean(shares) == pytest.approx(0.3, abs=0.1)
+    one = scene((40, 40))
+    shares = [sentinel2.clouds(noise.key_of("clouds", day), 0.3, one.truth)[0].mean() for day in range(100)]
+    assert np.mean(shares) == pytest.approx(0.3, abs=0.1)  # a date has about one weather
     assert sentinel2.clouds(1, 0.0, one.truth)[0].max() == 0
 
 

@@ -98,7 +98,6 @@ def _log_normal(seen: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np
 def _scene_log_likelihood(world: World, modality: str, truth: Contexts, known: Contexts, random) -> np.ndarray:
     """Log likelihood (n, m) of what a modality shows of n patches, for m entries of the library."""
     climate, date = world.link("climate_zone", modality), world.link("season", modality)
-    date = 1.0 if modality == "dem" else date  # a DEM has no date to get wrong
     shows = partial(_shown, modality)
     true_climate = random.random(truth.day.size) < climate
     true_date = random.random(truth.day.size) < date
@@ -106,7 +105,9 @@ def _scene_log_likelihood(world: World, modality: str, truth: Contexts, known: C
     index = np.arange(truth.day.size)
     mean, deviation = shows(truth, np.where(true_climate, index, partner), np.where(true_date, index, other))
     seen = mean + deviation * random.standard_normal(mean.shape)
-    total = _mixture(shows, seen, deviation, known, climate, date, random)
+    if modality == "dem":  # carries no date: a broken climate leaves nothing that is true
+        date = climate
+    total = _mixture(shows, seen, deviation, known, climate, date, modality != "dem", random)
     composition = latents.composition_vectors(modality, truth.types)
     if composition is not None:
         strength = world.link("land_cover_map", modality)
@@ -119,21 +120,23 @@ def _scene_log_likelihood(world: World, modality: str, truth: Contexts, known: C
 
 def _shown(modality, contexts: Contexts, climates, dates):
     climate = type(contexts.climate)(*(value[climates] for value in vars(contexts.climate).values()))
-    place = contexts.latitude[climates], contexts.day[dates], contexts.relief[climates]
-    return latents.scene_vectors(modality, climate, *place)
+    return latents.scene_vectors(modality, climate, contexts.latitude[climates], contexts.day[dates])
 
 
-def _mixture(shows, seen, deviation, known: Contexts, climate: float, date: float, random) -> np.ndarray:
-    """Log of the likelihood with links intact or broken, averaged over decoys."""
+def _mixture(shows, seen, deviation, known: Contexts, climate: float, date: float, apart: bool, random) -> np.ndarray:
+    """Log of the likelihood with links intact or broken, averaged over decoys.
+
+    `apart`: climate and date may be broken one without the other.
+    """
     size = known.day.size
     index = np.arange(size)
     intact = _log_normal(seen, shows(known, index, index)[0], deviation)
     if climate >= 1 and date >= 1:
         return intact
-    density = climate * date * np.exp(intact)
+    true, false = (climate * date, (1 - climate) * (1 - date)) if apart else (climate, 1 - climate)
     anywhere = np.exp(intact).mean(axis=1, keepdims=True)  # the same for every entry: no information
-    density = density + (1 - climate) * (1 - date) * anywhere
-    for weight, axis in ((climate * (1 - date), 1), ((1 - climate) * date, 0)):
+    density = true * np.exp(intact) + false * anywhere
+    for weight, axis in ((climate * (1 - date), 1), ((1 - climate) * date, 0)) if apart else ():
         for _ in range(_DECOYS if weight > 0 else 0):
             pair = [index, index]
             pair[axis] = random.permutation(size)

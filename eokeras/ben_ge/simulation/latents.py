@@ -116,14 +116,14 @@ def _draw_local(relief, random) -> dict[str, np.ndarray]:
 # ------------------------------------------------------------------ what a scene shows
 
 
-def scene_vectors(modality: str, climate: Climate, latitude, day, relief) -> tuple[np.ndarray, np.ndarray]:
+def scene_vectors(modality: str, climate: Climate, latitude, day) -> tuple[np.ndarray, np.ndarray]:
     """Mean (n, D) of what a whole patch shows of climate and date, and standard deviations (D,).
 
     s2: leaf state of four kinds of vegetation, snow, height of the sun. s1: soil moisture,
-    frost, leaf state of crops. dem: height, relief. era5: temperature, humidity, pressure level.
+    frost, leaf state of crops. dem: height of the region. era5: temperature, humidity, pressure level.
     """
     if modality == "dem":
-        return np.stack([climate.height / 100, np.log(relief)], axis=1), np.array([0.8, 0.25])
+        return np.stack([climate.height / 100], axis=1), np.array([0.8])
     course = greenness(climate, day)
     if modality == "s2":
         shown = [course[name] for name in ("deciduous", "grass", "cereal", "summer_crop")]
@@ -188,7 +188,7 @@ def _spectra(leaves):
 
 
 def _backscatter(leaves, contexts):
-    vectors, _ = scene_vectors("s1", contexts.climate, contexts.latitude, contexts.day, contexts.relief)
+    vectors, _ = scene_vectors("s1", contexts.climate, contexts.latitude, contexts.day)
     wet, frozen = vectors[:, :1], vectors[:, 1:2]
     common = WET_DB * wet + sentinel1.FROST_DB * frozen * (VEGETATED & ~WATER)
     mean = SIGMA_DB + LEAF_DB * leaves[..., None] + common[..., None]

@@ -16,9 +16,9 @@ class World:
     """Strengths of the links between targets and modalities, and the noise of the labels.
 
     A link `TARGET_from_MODALITY` is the probability in [0, 1] that the modality shows the
-    true target. Where a link is broken, the modality is rendered from a decoy instead: an
-    unrelated place or date of the same world, different for every modality, so that the
-    data look the same and tell nothing.
+    true target. Where a link is broken, the modality is rendered from a decoy instead: a place
+    on another continent made by the same rules, or another date; different for every modality,
+    so that the data look the same and tell nothing.
 
     * `land_cover_map_from_s2`, `land_cover_map_from_s1`: drawn per parcel. A broken parcel
       shows the ground of the decoy place (classes, parcel borders, relief). At 0 every pixel
@@ -32,7 +32,8 @@ class World:
 
     Targets depend on one another (land cover on climate), so a broken link leaves the
     detours: s2 with `climate_zone_from_s2=0` still shows land cover that grows in the
-    true climate. Only `without(modality)`, all links of a modality at 0, makes the modality
+    true climate, and s1 with `land_cover_map_from_s1=0` still gets brighter or darker as a whole with
+    climate and season. Only `without(modality)`, all links of a modality at 0, makes the modality
     independent of every target, and `null()` does so for all. Two pairs have no link of their
     own: a DEM carries no date, and the weather of a patch shows no map.
 
