@@ -23,7 +23,7 @@ import os
 import shutil
 import time
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -40,11 +40,12 @@ WORLD_SEEDS = (1, 2, 3, 4, 5)
 TUNING_SEED = 100
 DOSES = (1.0, 0.0, 0.5)
 CONTESTANTS = {"s2+s1": ("s2", "s1"), "s2": ("s2",), "s1": ("s1",)}
+CHANNELS = {"s2": 12, "s1": 2}
 WIDTHS = {"s2+s1": 8, "s2": 11, "s1": 11}
 LEARNING_RATES = (1e-3, 3e-3, 1e-2)
 PATCHES, FRACTIONS = 700, (0.44, 0.1, 0.46)
 TRAINING_CROP, TEST_CROP = 32, 64
-EPOCHS, PATIENCE = 60, 10
+EPOCHS, PATIENCE, BATCH = 30, 8, 32
 
 
 def make_records(work: Path, seed: int, dose: float) -> Path:
@@ -74,43 +75,71 @@ def centre_crop(size: int):
 
 
 def random_crop(size: int):
-    """One random window per batch, the same for inputs and map."""
+    """One random window of one patch, the same for inputs and map."""
 
     def apply(inputs, targets):
-        corner = tf.random.uniform((2,), 0, 120 - size + 1, tf.int32)
-        rows, columns = (slice(corner[axis], corner[axis] + size) for axis in (0, 1))
-        cropped = {name: image[:, rows, columns] for name, image in inputs.items()}
-        for name, image in cropped.items():
-            cropped[name] = tf.ensure_shape(image, (None, size, size, inputs[name].shape[-1]))
-        return cropped, {TASK: tf.ensure_shape(targets[TASK][:, rows, columns], (None, size, size))}
+        row, column = tf.unstack(tf.random.uniform((2,), 0, 120 - size + 1, tf.int32), num=2)
+        cropped = {
+            name: tf.image.crop_to_bounding_box(image, row, column, size, size) for name, image in inputs.items()
+        }
+        label = tf.image.crop_to_bounding_box(targets[TASK][..., tf.newaxis], row, column, size, size)
+        return cropped | {TASK: label[..., 0]}
 
     return apply
 
 
-def build(contestant: str, schema, learning_rate: float) -> keras.Model:
+def training_crops(records: Path, contestant: str, seed: int) -> tf.data.Dataset:
+    """Shuffled batches of random crops. Calibrated patches are kept in memory: they are small here."""
+    count = eo.load_schema(records).splits["train"]
+    patches = eo.make_dataset(records, "train", CONTESTANTS[contestant], (TASK,)).unbatch()
+    patches = patches.apply(tf.data.experimental.assert_cardinality(count)).cache()
+    batches = patches.shuffle(1000, seed=seed).map(random_crop(TRAINING_CROP), tf.data.AUTOTUNE).batch(BATCH)
+    turn = eo.augment.dihedral()
+    seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
+    turned = tf.data.Dataset.zip(batches, seeds).map(turn)
+    return turned.map(lambda batch: (batch, {TASK: batch.pop(TASK)})).prefetch(2)
+
+
+def build(contestant: str) -> keras.Model:
     """Late fusion, or one U-Net for a single sensor, with a map head."""
     unet = partial(models.unet, width=WIDTHS[contestant])
-    encoders = {name: unet(schema[name].shape, name=name) for name in CONTESTANTS[contestant]}
+    encoders = {name: unet((None, None, CHANNELS[name]), name=name) for name in CONTESTANTS[contestant]}
     backbone = models.late_fusion(encoders) if len(encoders) > 1 else next(iter(encoders.values()))
-    model = models.multitask(backbone, {TASK: models.map_head(11)})
-    model.compile(
-        optimizer=keras.optimizers.AdamW(learning_rate), loss=eo.losses.for_tasks((TASK,), schema), metrics=None
-    )
+    return models.multitask(backbone, {TASK: models.map_head(11)})
+
+
+@cache
+def compiled(contestant: str) -> keras.Model:
+    """One compiled model per contestant for the whole experiment: tracing it costs as much as training it."""
+    model = build(contestant)
+    model.compile(optimizer=keras.optimizers.AdamW(), loss=eo.losses.for_tasks((TASK,)))
+    model.optimizer.build(model.trainable_variables)
     return model
+
+
+def restart(model: keras.Model, contestant: str, seed: int, learning_rate: float) -> None:
+    """Gives the model fresh weights and an optimizer that has seen nothing."""
+    keras.utils.set_random_seed(seed)
+    model.set_weights(build(contestant).get_weights())
+    for variable in model.optimizer.variables:
+        variable.assign(tf.zeros_like(variable))
+    model.optimizer.learning_rate = learning_rate
 
 
 def fit(records: Path, contestant: str, seed: int, learning_rate: float) -> tuple[keras.Model, dict]:
     """Trains to early stopping on validation crops."""
-    keras.utils.set_random_seed(seed)
-    schema = eo.load_schema(records)
-    read = partial(eo.make_dataset, records, inputs=CONTESTANTS[contestant], targets=(TASK,), cache="memory", seed=seed)
-    train = read(split="train", shuffle=True, augment=eo.augment.dihedral()).map(random_crop(TRAINING_CROP))
-    validation = read(split="val").map(centre_crop(TEST_CROP)).cache()
-    model = build(contestant, schema, learning_rate)
+    model = compiled(contestant)
+    restart(model, contestant, seed, learning_rate)
+    validation = eo.make_dataset(records, "val", CONTESTANTS[contestant], (TASK,)).map(centre_crop(TEST_CROP)).cache()
     stop = keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)
     start = time.perf_counter()
     history = model.fit(
-        train.prefetch(2), validation_data=validation, epochs=EPOCHS, callbacks=[stop], verbose=0, shuffle=False
+        training_crops(records, contestant, seed),
+        validation_data=validation,
+        epochs=EPOCHS,
+        callbacks=[stop],
+        verbose=0,
+        shuffle=False,
     )
     losses = history.history["val_loss"]
     return model, {
