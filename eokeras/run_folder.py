@@ -227,7 +227,9 @@ def read_history(folder: str | Path) -> list[dict[str, float]]:
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        lines = list(csv.DictReader(file))
+    # Keras writes NA for the validation columns of a run without validation.
+    rows = [{key: float(value) for key, value in line.items() if value != "NA"} for line in lines]
     # An epoch that was interrupted after its line was written stands there twice; the later counts.
     return [row for _, row in sorted({row["epoch"]: row for row in rows}.items())]
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eokeras.ben_ge.splits import FEWEST_GROUPS
 from eokeras.errors import InvalidArgumentError
 
 CONFIDENCE = 0.95

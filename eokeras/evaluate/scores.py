@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from eokeras.ben_ge import schema as facts
+from eokeras.ben_ge.splits import FEWEST_GROUPS
 from eokeras.errors import UnwritableError, check_choice
 from eokeras.evaluate import intervals
 from eokeras.evaluate.patch_statistics import (
@@ -154,7 +155,7 @@ def task_score(
     groups = len(np.unique(group_names[used])) if group_names is not None else 0
     if not used.any():
         note = "no labels"
-    elif group_names is not None and groups < intervals.FEWEST_GROUPS:
+    elif group_names is not None and groups < FEWEST_GROUPS:
         note = f"too few groups ({groups})"
     bounds = dict.fromkeys(values)
     if used.any() and group_names is not None and not note:
