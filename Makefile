@@ -14,7 +14,7 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	touch $@
 
 demo: $(VENV)/.installed  ## simulate, convert, train, score, export, report: about three minutes
-	$(BIN)/python -m eokeras demo $(DEMO)
+	$(BIN)/python -m eokeras demo $(DEMO) --overwrite
 
 test: $(VENV)/.installed  ## the tests that every change must pass
 	$(BIN)/python -m pytest

@@ -1,8 +1,10 @@
 """`python -m eokeras demo | train | evaluate | export`: the public functions from the command line."""
 
 import argparse
+from dataclasses import fields
 
 from eokeras import command_line
+from eokeras.errors import InvalidArgumentError
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -25,16 +27,18 @@ def make_parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train a fusion model; goes on where an interrupted run stopped")
     train.add_argument("records", help="directory that data_prep/convert.py made")
     train.add_argument("run", help="run folder to make or to go on with")
-    train.add_argument("--inputs", nargs="+", default=["s2", "s1"])
-    train.add_argument("--targets", nargs="+", default=["climate_zone", "land_cover_map", "season"])
-    train.add_argument("--fusion", default="late", help="late or early")
-    train.add_argument("--width", type=int, default=12, help="64 gives the tutorial's networks")
-    train.add_argument("--epochs", type=int, default=20)
-    train.add_argument("--batch-size", type=int, default=16)
-    train.add_argument("--learning-rate", type=float, default=1e-3)
-    train.add_argument("--calibrate", default="standardise", help="standardise or tutorial")
+    # Defaults are those of `run_folder.Configuration`.
+    options = {"default": argparse.SUPPRESS}
+    train.add_argument("--inputs", nargs="+", help="s2, s1, dem (default: s2 s1)", **options)
+    train.add_argument("--targets", nargs="+", help="default: climate_zone land_cover_map season", **options)
+    train.add_argument("--fusion", help="late (default) or early", **options)
+    train.add_argument("--width", type=int, help="channels at full resolution; 64 gives the tutorial's", **options)
+    train.add_argument("--epochs", type=int, **options)
+    train.add_argument("--batch-size", type=int, **options)
+    train.add_argument("--learning-rate", type=float, **options)
+    train.add_argument("--calibrate", help="standardise (default) or tutorial", **options)
     train.add_argument("--loss-weight", nargs=2, action="append", default=[], metavar=("TARGET", "WEIGHT"))
-    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--seed", type=int, **options)
     train.set_defaults(function=_train)
 
     evaluate = commands.add_parser("evaluate", help="score a run with intervals and baselines")
@@ -59,11 +63,18 @@ def _demo(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     from eokeras import run_folder
 
-    names = [entry.name for entry in run_folder.fields(run_folder.Configuration) if entry.name != "loss_weights"]
-    weights = {target: float(weight) for target, weight in arguments.loss_weight}
-    options = {name: getattr(arguments, name) for name in names}
+    weights = {target: _number("--loss-weight", weight) for target, weight in arguments.loss_weight}
+    names = {entry.name for entry in fields(run_folder.Configuration)}
+    options = {name: value for name, value in vars(arguments).items() if name in names}
     model = run_folder.train(run_folder.Configuration(**options, loss_weights=weights), arguments.run, progress=True)
     print(f"{arguments.run}: {model.count_params():,} weights, {len(run_folder.read_history(arguments.run))} epochs")
+
+
+def _number(option: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidArgumentError(f"`{option}` must be a number. Received: {text!r}.") from None
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

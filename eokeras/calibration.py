@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 
 from eokeras.ben_ge import schema
-from eokeras.errors import InvalidArgumentError, check_choice
+from eokeras.errors import InvalidArgumentError, check_choice, check_choices
 
 KINDS = ("standardise", "tutorial")
 
@@ -50,6 +50,7 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, content: dict) -> "Calibration":
+        """The calibration that `to_dict` described."""
         return cls(**{key: None if value is None else tuple(value) for key, value in content.items()})
 
 
@@ -64,10 +65,12 @@ def calibration_for(name: str, kind: str, statistics: dict, channels: Sequence[s
         channels: channel names in the order wanted; default the canonical order.
 
     Raises:
-        InvalidArgumentError: `kind` is unknown, or "standardise" without training statistics.
+        InvalidArgumentError: `name`, `kind` or a channel is unknown, or "standardise" without training statistics.
     """
     check_choice("calibrate", kind, KINDS)
+    check_choice("name", name, schema.CHANNELS)
     canonical = schema.CHANNELS[name]
+    check_choices(f"channels of {name!r}", channels or (), canonical)
     chosen = [canonical.index(channel) for channel in channels or canonical]
     low, high = (np.array(bound)[chosen] for bound in zip(*fixed_range(name), strict=True))
     if kind == "tutorial":

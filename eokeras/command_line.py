@@ -17,7 +17,7 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
         parser: the command's parser; gets `--verbose`, which shows tracebacks.
         argv: arguments, by default those of the process.
     """
-    # Must be set before TensorFlow is imported; a third faster on a CPU. The user's own setting counts.
+    # Must be set before TensorFlow is imported; faster on most CPUs. The user's own setting counts.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     parser.add_argument("--verbose", action="store_true", help="show tracebacks and TensorFlow's log")
     arguments = parser.parse_args(argv)
@@ -27,19 +27,31 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     try:
         main(arguments)
     except KeyboardInterrupt:
+        _close_bars()
         sys.exit(130)
     except EokerasError as error:
+        _close_bars()
         if arguments.verbose:
             raise
         print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)
     except Exception as error:
+        _close_bars()
         if arguments.verbose:
             raise
         text = " ".join(str(error).split())
         print(f"{parser.prog}: {type(error).__name__}: {text} (--verbose shows where)", file=sys.stderr)
         sys.exit(1)
     sys.exit(0)
+
+
+_bars: list[Callable[[], None]] = []
+
+
+def _close_bars() -> None:
+    """Ends the line of an unfinished bar, so that an error starts on a line of its own."""
+    while _bars:
+        _bars.pop()()
 
 
 def progress_bar(description: str, unit: str = " patches") -> Callable[[int, int], None]:
@@ -50,6 +62,8 @@ def progress_bar(description: str, unit: str = " patches") -> Callable[[int, int
 
     def show(done: int, total: int) -> None:
         nonlocal bar
+        if bar is None:
+            _bars.append(lambda: bar.close())
         bar = bar or tqdm(desc=description, total=total, unit=unit, file=sys.stderr)  # not before there is progress
         bar.update(done - bar.n)
         if done == total:

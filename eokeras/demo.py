@@ -23,8 +23,9 @@ import numpy as np
 
 from eokeras import ben_ge, evaluate, run_folder
 from eokeras.ben_ge.records import RecordSchema
+from eokeras.ben_ge.splits import GROUPS, KINDS
 from eokeras.command_line import progress_bar
-from eokeras.errors import InvalidArgumentError, RecordsError, TargetExistsError
+from eokeras.errors import InvalidArgumentError, RecordsError, TargetExistsError, check_choice
 from eokeras.report_page import write_demo_report
 from eokeras.saved_model import input_names
 
@@ -92,6 +93,7 @@ def run_demo(
         TargetExistsError: `out` exists and is no earlier demo that may be replaced.
         EokerasError: whatever a stage refuses.
     """
+    _check(Path(out), source, split, group, epochs, width)
     out = _make_directory(Path(out), overwrite)
     seconds: dict[str, float] = {}
     if source is None:
@@ -127,6 +129,20 @@ def run_demo(
         report = write_demo_report(result)
     print(f"\nOpen {report}")
     return report
+
+
+def _check(out: Path, source, split: str, group: str, epochs: int, width: int) -> None:
+    """Refuses now what a stage would refuse after minutes, before anything is replaced."""
+    for name, value in (("epochs", epochs), ("width", width)):
+        if not isinstance(value, int) or value < 1:
+            raise InvalidArgumentError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
+    if not Path(split).is_file():
+        check_choice("split", split, KINDS)
+    check_choice("group", group, GROUPS)
+    if source is not None:
+        if Path(source).resolve().is_relative_to(out.resolve()):
+            raise InvalidArgumentError(f"`source` must not lie in `out`. Received: source={source}, out={out}.")
+        ben_ge.open_source(source)
 
 
 def _make_directory(out: Path, overwrite: bool) -> Path:

@@ -52,6 +52,10 @@ class UnwritableError(EokerasError, OSError):
     """Output cannot be written: no permission, no space, or no directory."""
 
 
+class TrainingDivergedError(EokerasError, ArithmeticError):
+    """The loss became NaN or infinite; the weights of that epoch are not kept."""
+
+
 def check_choice(argument: str, value, choices: Iterable) -> None:
     """Raises `InvalidArgumentError` listing the valid `choices` unless `value` is one."""
     choices = list(choices)

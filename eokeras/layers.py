@@ -134,7 +134,8 @@ class Calibrate(keras.layers.Layer):
     """
 
     def __init__(self, calibration, channels, **kwargs):
-        super().__init__(**kwargs)
+        # Whatever the policy: half precision would round digital numbers before they are scaled.
+        super().__init__(**{"dtype": "float32"} | kwargs)
         self.calibration = Calibration.from_dict(calibration) if isinstance(calibration, dict) else calibration
         self.channels = tuple(channels)
         check_choices("calibration", self.calibration.channels, self.channels)

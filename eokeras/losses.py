@@ -22,6 +22,7 @@ class LabelledLoss(keras.losses.Loss):
     """
 
     def elementwise(self, y_true, y_pred):
+        """Loss of every element in the shape of `y_pred`, or one per patch, (B,); subclasses implement it."""
         raise NotImplementedError
 
     def call(self, y_true, y_pred):

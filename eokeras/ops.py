@@ -156,14 +156,27 @@ def _cast(target: str, dtype: tf.DType) -> Operation:
 
 
 def _top_class(batch: Batch) -> Batch:
-    return {"land_cover": tf.argmax(batch["land_cover_fractions"], axis=-1, output_type=tf.int32)}
+    fractions = batch["land_cover_fractions"]
+    top = tf.argmax(fractions, axis=-1, output_type=tf.int32)
+    return {"land_cover": tf.where(_has_cover(fractions), top, schema.VOID)}
+
+
+def _fractions(batch: Batch) -> Batch:
+    fractions = batch["land_cover_fractions"]
+    fractions = tf.where(_has_cover(fractions)[:, tf.newaxis], fractions, np.nan)
+    return {"land_cover_fractions": tf.cast(fractions, tf.float32)}
+
+
+def _has_cover(fractions: tf.Tensor) -> tf.Tensor:
+    """(B,) bool: False for a patch all of whose pixels have no class."""
+    return tf.reduce_sum(fractions, axis=-1) > 0
 
 
 _TARGETS: Mapping[str, Operation] = {
     "climate_zone": _ids_of_codes("climate_zone", [zone.code for zone in schema.CLIMATE_ZONES]),
     "land_cover_map": _ids_of_codes("land_cover_map", [entry.code for entry in schema.LAND_COVER]),
     "land_cover": _top_class,
-    "land_cover_fractions": _cast("land_cover_fractions", tf.float32),
+    "land_cover_fractions": _fractions,
     "season": _cast("season", tf.float32),
     "geocluster": _cast("geocluster", tf.int32),
     "labels": _cast("labels", tf.float32),

@@ -68,7 +68,7 @@ def make_dataset(
         shuffle: new order in every epoch.
         augment: a function (batch, seed) -> batch, such as `eokeras.augment.dihedral()`.
         seed: makes order and augmentation repeatable.
-        cache: None, "memory" (of stored records), or the path of a file.
+        cache: None, "memory" (of stored records), or a path: files that begin with it hold the records.
         repeat: endless epochs, each shuffled anew.
         drop_remainder: leaves out a last batch that is not full.
         metadata: fields of the records (`patch_id`, `tile`, `date`, ...) in a third dict. Keras'
@@ -189,7 +189,8 @@ def _serialised(records: RecordSchema, split: str, shuffle, seed, cache) -> tf.d
     )
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(records.splits[split]))
     if cache is not None:  # stored bytes: half of the floats, and augmentation stays random
-        dataset = dataset.cache("" if cache == "memory" else str(cache))
+        # A file of another split or of other records must never be taken for this one.
+        dataset = dataset.cache("" if cache == "memory" else f"{cache}-{split}-{records.fingerprint}")
     if shuffle:
         dataset = dataset.shuffle(min(records.splits[split], _SHUFFLE_BUFFER), seed=seed)
     return dataset

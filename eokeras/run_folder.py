@@ -6,7 +6,7 @@
       backup/              state after the last whole epoch, while the run is unfinished
       best.keras           weights of the best validation loss, while the run is unfinished
       model.keras          the trained model: the run is finished
-      scores.json          what `evaluate` measured
+      scores-test.json     what `evaluate` measured on the split "test"
 
 `train` may be interrupted at any moment and called again with the same configuration: it goes on
 after the last whole epoch. Training itself is `model.fit`.
@@ -14,6 +14,7 @@ after the last whole epoch. Training itself is `model.fit`.
 
 import csv
 import json
+import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -27,14 +28,23 @@ from tqdm import tqdm
 from eokeras import augment, evaluate, losses, metrics, models
 from eokeras.ben_ge import schema as ben_ge
 from eokeras.ben_ge.records import RecordSchema, load_schema
-from eokeras.errors import InvalidArgumentError, RecordsError, TargetExistsError, check_choice, check_choices
+from eokeras.calibration import KINDS
+from eokeras.errors import (
+    InvalidArgumentError,
+    RecordsError,
+    TargetExistsError,
+    TrainingDivergedError,
+    UnwritableError,
+    check_choice,
+    check_choices,
+)
 from eokeras.evaluate import Scores
 from eokeras.pipeline import make_dataset
 from eokeras.saved_model import export
 
 FUSIONS = ("late", "early")
 CONFIGURATION, HISTORY, BEST = "configuration.json", "history.csv", "best.keras"
-MODEL, SCORES = "model.keras", "scores.json"
+MODEL = "model.keras"
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,7 @@ class Configuration:
 
     def __post_init__(self):
         check_choice("fusion", self.fusion, FUSIONS)
+        check_choice("calibrate", self.calibrate, KINDS)
         check_choices("inputs", self.inputs, ben_ge.RASTER_INPUTS)
         check_choices("targets", self.targets, ben_ge.TARGETS)
         check_choices("loss_weights", self.loss_weights, self.targets)
@@ -111,34 +122,45 @@ def train(configuration: Configuration, folder: str | Path, progress: bool = Fal
 
     Returns:
         The trained model: the weights of the epoch with the lowest validation loss, or those of
-        the last epoch where the records have no validation split.
+        the last epoch where the records have no validation split. A run that was interrupted
+        repeats no epoch, but does not end in the same weights as an unbroken one: the order of
+        its later epochs is drawn anew.
 
     Raises:
         TargetExistsError: `folder` holds a run of another configuration or of other records.
-        RecordsError: the records have no training split.
+        RecordsError: the records have no training split, or lack an input or a target.
+        TrainingDivergedError: the loss is no longer finite.
+        UnwritableError: `folder` cannot be written.
+
+    Example:
+        >>> model = train(Configuration("records/ben-ge-8k", epochs=50), "runs/first")  # doctest: +SKIP
     """
     folder = Path(folder)
     schema = load_schema(configuration.records)
     if "train" not in schema.splits:
         raise RecordsError(f"{schema.path} has no training patches. It has the splits {list(schema.splits)}.")
-    _open(folder, configuration, schema)
     if (folder / MODEL).is_file():
+        _open(folder, configuration, schema)
         return keras.models.load_model(folder / MODEL)
 
+    history = read_history(folder)
     keras.utils.set_random_seed(configuration.seed)
-    training = configuration.dataset("train", shuffle=True, augment=augment.dihedral(), seed=configuration.seed)
+    # A rebuilt data set would start again with the order of the first epoch.
+    seed = configuration.seed + len(history)
+    training = configuration.dataset("train", shuffle=True, augment=augment.dihedral(), seed=seed)
     validation = configuration.dataset("val") if "val" in schema.splits else None
     model = build_model(configuration, schema)
+    _open(folder, configuration, schema)  # not before all that could be refused
     callbacks = []
     if validation is not None:
-        best_so_far = min((row["val_loss"] for row in read_history(folder)), default=None)
+        best_so_far = min((row["val_loss"] for row in history), default=None)
         best = keras.callbacks.ModelCheckpoint(folder / BEST, save_best_only=True, initial_value_threshold=best_so_far)
         callbacks.append(best)
     if progress:
         callbacks.append(EpochLines())
     # In this order: the history must not know an epoch whose weights could not be kept, and an
     # epoch counts as done only when both are on disk.
-    callbacks += [keras.callbacks.CSVLogger(folder / HISTORY, append=True), keras.callbacks.TerminateOnNaN()]
+    callbacks += [StopOnDivergence(), keras.callbacks.CSVLogger(folder / HISTORY, append=True)]
     callbacks.append(
         keras.callbacks.BackupAndRestore(folder / "backup", double_checkpoint=True, delete_checkpoint=False)
     )
@@ -151,6 +173,17 @@ def train(configuration: Configuration, folder: str | Path, progress: bool = Fal
         verbose=0,
     )
     return _finish(folder, model)
+
+
+class StopOnDivergence(keras.callbacks.Callback):
+    """Raises `TrainingDivergedError` at the first batch whose loss is not finite."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            raise TrainingDivergedError(
+                f"Training diverged: loss {logs['loss']} at batch {batch}. Lower the learning rate and train again; "
+                "the run folder goes on after its last whole epoch."
+            )
 
 
 class EpochLines(keras.callbacks.Callback):
@@ -182,11 +215,20 @@ def _open(folder: Path, configuration: Configuration, schema: RecordSchema) -> N
         if different:
             changes = ", ".join(f"{key}: {found.get(key)!r} there, {wanted[key]!r} now" for key in different)
             raise TargetExistsError(f"`folder` {folder} holds another run ({changes}). Choose another folder.")
-        return
-    if folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and any(entry != _part(path) for entry in folder.iterdir()):
         raise TargetExistsError(f"`folder` must be new, empty or a run folder. Received: {folder}.")
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(path, json.dumps(wanted, indent=2) + "\n")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(path, json.dumps(wanted, indent=2) + "\n")  # anew, since the records may have moved
+        _mend_history(folder / HISTORY)
+    except OSError as error:
+        raise UnwritableError(f"`folder` must be writable. Received: {folder} ({error.strerror}).") from error
+
+
+def _mend_history(path: Path) -> None:
+    """Drops a last line that was being written when the run was killed."""
+    if path.is_file() and not (text := path.read_text(encoding="utf-8")).endswith("\n"):
+        _write(path, text[: text.rfind("\n") + 1])
 
 
 def _finish(folder: Path, model: keras.Model) -> keras.Model:
@@ -201,8 +243,12 @@ def _finish(folder: Path, model: keras.Model) -> keras.Model:
     return model
 
 
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
 def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
+    part = _part(path)
     part.write_text(text, encoding="utf-8")
     part.rename(path)
 
@@ -227,7 +273,7 @@ def read_history(folder: str | Path) -> list[dict[str, float]]:
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        lines = list(csv.DictReader(file))
+        lines = [line for line in csv.DictReader(file) if None not in line.values()]  # a torn line lacks some
     # Keras writes NA for the validation columns of a run without validation.
     rows = [{key: float(value) for key, value in line.items() if value != "NA"} for line in lines]
     # An epoch that was interrupted after its line was written stands there twice; the later counts.
@@ -249,7 +295,7 @@ def load_model(folder: str | Path) -> keras.Model:
 
 
 def evaluate_run(folder: str | Path, split: str = "test") -> Scores:
-    """Scores the model of a finished run beside trivial and strong baselines; writes `scores.json`.
+    """Scores the model of a finished run beside trivial and strong baselines; writes `scores-SPLIT.json`.
 
     Raises:
         RecordsError: the run has not finished, its records are others than it was trained on, or
@@ -259,7 +305,7 @@ def evaluate_run(folder: str | Path, split: str = "test") -> Scores:
     test = configuration.dataset(split)
     others = evaluate.baselines(configuration.dataset("train"), test, schema, seed=configuration.seed)
     scores = evaluate.score(load_model(folder), test, schema, baselines=others, seed=configuration.seed)
-    evaluate.write_scores(scores, Path(folder) / SCORES)
+    evaluate.write_scores(scores, Path(folder) / f"scores-{split}.json")
     return scores
 
 

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 
 import eokeras
 from eokeras.ben_ge import schema as ben_ge
@@ -53,12 +54,13 @@ def export(
         path: directory to make; must not exist.
         schema: schema of the records that the model was trained on.
         calibrate: the calibration it was trained with, "standardise" or "tutorial".
-        bands: the bands it was trained with, as given to `make_dataset`.
+        bands: the bands it was trained with, as given to `make_dataset`, input -> channel names.
         scores: text for the model card, for example `str(eokeras.evaluate.score(...))`.
 
     Returns:
         `path`. Its signature `serve` (and `serving_default`) takes a dict of float32 stored
-        numbers with all bands in canonical order, (B, H, W, C) or (B, C), and returns a dict:
+        numbers with all bands in canonical order, (B, H, W, C) or (B, C), and returns a dict.
+        H and W are free unless the model fixes them (heads with `pooling="flatten"` do).
 
         - class or map target: `<target>` uint8 class ids (B,) or (B, H, W) and
           `<target>_probabilities` float32 (..., classes);
@@ -66,8 +68,9 @@ def export(
         - fractions: `<target>` float32 (B, classes); regression: `<target>` float32 (B,) in its unit.
 
     Raises:
-        InvalidArgumentError: an input or output of the model is none of this schema, or the
-            backend is not TensorFlow.
+        InvalidArgumentError: an input or output of the model is none of this schema, `bands` names
+            an unknown input or channel or not as many as the model takes, or the backend is not
+            TensorFlow.
         TargetExistsError, UnwritableError: `path` exists or cannot be written.
 
     Example:
@@ -93,10 +96,11 @@ def export(
         (work / "schema.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         (work / "MODEL_CARD.md").write_text(model_card(model, description, scores), encoding="utf-8")
         work.rename(target)
-    except OSError as error:
+    except (OSError, tf.errors.OpError) as error:
         if isinstance(error, EokerasError):
             raise
-        raise UnwritableError(f"Cannot write the model to {target}: {error.strerror or error}.") from error
+        reason = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+        raise UnwritableError(f"Cannot write the model to {target}: {reason}. Nothing was left there.") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return target
@@ -113,10 +117,12 @@ def serving_model(model: keras.Model, schema: RecordSchema, *, calibrate="standa
     if not outputs:
         raise InvalidArgumentError(f"`model` must have a dict of outputs by target. Received: {type(model.output)}.")
     check_choices("model outputs", outputs, ben_ge.TARGETS)
-    inputs = {name: keras.Input(schema[name].shape, name=name, dtype="float32") for name in names}
+    used = _used_channels(model, schema, bands or {})
+    shapes = _input_shapes(model, schema)
+    inputs = {name: keras.Input(shape, name=name, dtype="float32") for name, shape in shapes.items()}
     calibrated = [
         Calibrate(
-            calibration_for(name, calibrate, schema.statistics, (bands or {}).get(name)),
+            calibration_for(name, calibrate, schema.statistics, used[name]),
             channels=schema[name].channels,
             name=f"calibrate_{name}",
         )(tensor)
@@ -127,6 +133,26 @@ def serving_model(model: keras.Model, schema: RecordSchema, *, calibrate="standa
     for task, values in logits.items():
         answers |= _answers(task, ben_ge.TARGETS[task].kind, keras.ops.cast(values, "float32"))
     return keras.Model(list(inputs.values()), answers, name=f"{model.name}_serving")
+
+
+def _used_channels(model: keras.Model, schema: RecordSchema, bands) -> dict[str, tuple[str, ...]]:
+    """Channel names by input in the order that the model takes them."""
+    check_choices("bands", bands, input_names(model))
+    used = {}
+    for tensor in model.inputs:
+        used[tensor.name] = tuple(bands.get(tensor.name, schema[tensor.name].channels))
+        check_choices(f"bands[{tensor.name!r}]", used[tensor.name], schema[tensor.name].channels)
+        if len(used[tensor.name]) != tensor.shape[-1]:
+            raise InvalidArgumentError(
+                f"`bands` must name the {tensor.shape[-1]} channels of the model's input {tensor.name!r} in its order. "
+                f"Received: {', '.join(used[tensor.name])}."
+            )
+    return used
+
+
+def _input_shapes(model: keras.Model, schema: RecordSchema) -> dict[str, tuple[int | None, ...]]:
+    """Shape of a serving input: height and width of the model, all canonical channels."""
+    return {tensor.name: (*tensor.shape[1:-1], len(schema[tensor.name].channels)) for tensor in model.inputs}
 
 
 def input_names(model: keras.Model) -> list[str]:
@@ -147,8 +173,6 @@ def _answers(task: str, kind: str, logits) -> dict:
 
 
 def _save(serving: keras.Model, path: Path) -> None:
-    import tensorflow as tf
-
     specification = {
         tensor.name: tf.TensorSpec(tuple(tensor.shape), tf.float32, name=tensor.name) for tensor in serving.inputs
     }
@@ -164,19 +188,20 @@ def _save(serving: keras.Model, path: Path) -> None:
 
 def describe(model: keras.Model, schema: RecordSchema, calibrate: str, bands=None) -> dict:
     """What `schema.json` holds: everything a user of the exported model must know."""
+    used = _used_channels(model, schema, bands or {})
     inputs = {
         name: {
-            "shape": ["batch", *(size or axis for size, axis in zip(schema[name].shape, "HWC", strict=False))],
+            "shape": ["batch", *(size or axis for size, axis in zip(shape, "HWC", strict=False))],
             "dtype": "float32",
             "channels": list(schema[name].channels),
-            "used_channels": list((bands or {}).get(name, schema[name].channels)),
-            "unit": _UNITS[name],
+            "used_channels": list(used[name]),
+            "unit": _UNITS["s2" if name in ben_ge.S2_GROUPS else name],
             "statistics": schema.statistics.get(name),
         }
-        for name in input_names(model)
+        for name, shape in _input_shapes(model, schema).items()
     }
-    if "s2" in inputs:
-        inputs["s2"]["reflectance"] = schema.metadata["reflectance"]
+    for name in inputs.keys() & {"s2", *ben_ge.S2_GROUPS}:
+        inputs[name]["reflectance"] = {band: schema.metadata["reflectance"][band] for band in schema[name].channels}
     outputs = {
         task: {
             "kind": ben_ge.TARGETS[task].kind,
@@ -217,7 +242,8 @@ def model_card(model: keras.Model, description: dict, scores: str = "") -> str:
 {model.count_params():,} weights.
 
 ## Input
-Stored numbers, not calibrated: calibration is inside the model. Any H and W; 10 m grid.
+Stored numbers, not calibrated: calibration is inside the model. Letters stand for any size (H and W from 16 on); the
+grid is 10 m, or that of the stored bands where an input is named after it.
 
 {inputs}
 

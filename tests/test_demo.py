@@ -46,7 +46,7 @@ def test_demo_with_a_published_split(capfd, tree, tmp_path):
     assert "The official split leaks" in page
     for stage in ("convert", "train", "score", "export", "reload in a clean process"):
         assert stage in page
-    assert json.loads((tmp_path / "out" / "run" / "scores.json").read_text())["patches"] == 3
+    assert json.loads((tmp_path / "out" / "run" / "scores-test.json").read_text())["patches"] == 3
 
 
 def test_demo_without_test_patches_says_what_is_missing(tmp_path):
@@ -59,6 +59,17 @@ def test_demo_without_test_patches_says_what_is_missing(tmp_path):
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert "Missing here: Scores and confusion matrices: the records have no test split. Too few groups" in page
     assert "Missing here: Validation curves" in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("split", ["official", "grouped"])
+def test_demo_on_real_pixels(capfd, real_data, tmp_path, split):
+    options = ("--split", split, "--epochs", 2, "--width", 4)
+    status, _, error = run(capfd, "demo", tmp_path / "out", "--source", real_data / "ben-ge-mini", *options)
+    assert status == 0, error
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert ("Missing here: Scores" in page) == (split == "grouped")  # one tile: no groups to hold out
+    assert "Simulated: shows" not in page
 
 
 def test_demo_replaces_only_its_own_directory(capfd, tree, tmp_path):
@@ -99,6 +110,9 @@ def test_train_evaluate_export(capfd, known_records, tmp_path):
         (["export", "{tmp}", "{tmp}/exported"], "must be a run folder"),
         (["demo", "{tmp}/out", "--source", "{tmp}/nothing"], "ben-ge tree"),
         (["demo", "{tmp}/out", "--patches", "0"], "`patches` must be an integer from 1"),
+        (["demo", "{tmp}/out", "--split", "stratified"], "`split` must be one of ['grouped', 'official', 'random']"),
+        (["demo", "{tmp}/out", "--epochs", "0"], "`epochs` must be a positive integer"),
+        (["demo", "{tmp}/out", "--source", "{tmp}/out/tree"], "`source` must not lie in `out`"),
     ],
 )
 def test_errors_are_one_plain_line(capfd, tmp_path, arguments, words):
@@ -106,3 +120,5 @@ def test_errors_are_one_plain_line(capfd, tmp_path, arguments, words):
     assert status == 1
     assert error.startswith("python -m eokeras: ")
     assert words in error
+    if "--patches" not in arguments:
+        assert not (tmp_path / "out").exists()  # a mistyped option takes no place

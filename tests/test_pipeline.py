@@ -13,11 +13,13 @@ from rasterio.enums import Resampling
 import eokeras as eo
 from eokeras.ben_ge.schema import VOID
 from eokeras.errors import InvalidArgumentError, RecordsError
+from tests.trees import rewrite_geotiff, set_field, write_tree
 
 ALL_INPUTS = ("s2", "s1", "dem", "era5", "lonlat")
 S2_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
 WORLDCOVER_CODES = (10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 100)
 CLIMATE_CODES = (0, 7, 8, 9, 14, 15, 16, 18, 25, 26, 27, 29)
+LAND_COVER_COLUMNS = [entry.column for entry in eo.ben_ge.schema.LAND_COVER]
 ERA5 = ("temperature", "wind-u", "wind-v", "relhumidity")
 
 
@@ -224,6 +226,32 @@ def test_shuffle_is_repeatable_and_new_every_epoch(known_records, tmp_path, cach
     assert [order(other) for _ in range(4)] != epochs
 
 
+def test_a_cache_file_serves_its_own_split_only(known_records, tmp_path):
+    place = str(tmp_path / "cache")
+    ids = {
+        split: set(order(dataset(known_records.path, split, ("dem",), cache=place, metadata=("patch_id",))))
+        for split in ("train", "test")
+    }
+    assert ids["train"].isdisjoint(ids["test"])
+    assert len(ids["test"]) == 3
+
+
+def test_patches_without_land_cover_have_no_label(tmp_path):
+    patch_id = next(iter(write_tree(tmp_path / "tree", 3)))
+    path = tmp_path / "tree" / "esaworldcover" / f"{patch_id}_esaworldcover.tif"
+    rewrite_geotiff(path, values=np.zeros((120, 120), "uint8"))
+    for column in LAND_COVER_COLUMNS:
+        set_field(tmp_path / "tree" / "tree_esaworldcover.csv", patch_id, column, 0)
+    records = eo.ben_ge.convert(tmp_path / "tree", tmp_path / "records")
+    targets = ("land_cover", "land_cover_fractions", "land_cover_map")
+    patches = by_patch(dataset(records, inputs=("dem",), targets=targets, metadata=("patch_id",)))
+    assert patches[patch_id]["land_cover"] == VOID
+    assert np.isnan(patches[patch_id]["land_cover_fractions"]).all()
+    assert (patches[patch_id]["land_cover_map"] == VOID).all()
+    assert sum(patch["land_cover"] == VOID for patch in patches.values()) == 1
+    assert eo.load_schema(records).statistics["land_cover"]["void"] == 1
+
+
 def test_every_epoch_of_a_repeated_set_holds_every_patch_once(known_records):
     data = dataset(
         known_records.path, inputs=("dem",), shuffle=True, seed=3, repeat=True, metadata=("patch_id",), batch_size=3
@@ -338,8 +366,6 @@ def test_bad_arguments_name_the_rule(known_records, arguments, words):
 
 
 def test_records_without_a_modality_say_what_they_have(tmp_path):
-    from tests.trees import write_tree
-
     write_tree(tmp_path / "tree", 3, without=("dem", "sentinel_1"))
     records = eo.ben_ge.convert(tmp_path / "tree", tmp_path / "records")
     with pytest.raises(RecordsError, match=r"lacks what 's1' is made from.*\['s2', 'era5', 'lonlat'"):

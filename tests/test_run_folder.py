@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import eokeras as eo
-from eokeras import run_folder
-from eokeras.errors import InvalidArgumentError, RecordsError, TargetExistsError
+from eokeras import ben_ge, run_folder
+from eokeras.errors import InvalidArgumentError, RecordsError, TargetExistsError, TrainingDivergedError
 from eokeras.run_folder import Configuration
+from tests.trees import write_tree
 
 ROOT = Path(eo.__file__).parents[1]
 
@@ -55,7 +56,7 @@ def test_a_finished_run_is_not_trained_again(known_records, finished):
 
 def test_evaluate_and_export(finished, tmp_path):
     scores = run_folder.evaluate_run(finished[1], "test")
-    content = json.loads((finished[1] / "scores.json").read_text())
+    content = json.loads((finished[1] / "scores-test.json").read_text())
     assert content["tasks"]["season"]["metrics"]["mae"]["value"] == pytest.approx(
         scores.tasks["season"].estimates["mae"].value
     )
@@ -111,6 +112,34 @@ def test_same_seed_gives_the_same_model(known_records, tmp_path):
     pairs = list(zip(first.weights, second.weights, other.weights, strict=True))
     assert all(np.allclose(a, b, atol=1e-5) for a, b, _ in pairs)
     assert not all(np.allclose(a, c, atol=1e-5) for a, _, c in pairs)
+
+
+def test_divergence_is_an_error_and_leaves_no_model(known_records, tmp_path):
+    with pytest.raises(TrainingDivergedError, match=r"Training diverged: loss (nan|inf)"):
+        run_folder.train(small(known_records.path, epochs=4, learning_rate=1e30), tmp_path / "run")
+    assert not (tmp_path / "run" / "model.keras").exists()
+    assert all(np.isfinite(row["loss"]) for row in run_folder.read_history(tmp_path / "run"))
+
+
+def test_a_refused_start_takes_no_folder(tmp_path):
+    write_tree(tmp_path / "tree", 3, without=("sentinel_1",))
+    records = ben_ge.convert(tmp_path / "tree", tmp_path / "records")
+    with pytest.raises(RecordsError, match="lacks what 's1' is made from"):
+        run_folder.train(small(records), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_torn_last_line_of_the_history_is_dropped(known_records, finished, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("configuration.json", "history.csv"):
+        (folder / name).write_text((finished[1] / name).read_text())
+    whole = (folder / "history.csv").read_text()
+    (folder / "history.csv").write_text(whole + "1,0.2")
+    assert len(run_folder.read_history(folder)) == 2
+    run_folder.train(small(known_records.path), folder)
+    assert (folder / "history.csv").read_text().startswith(whole)
+    assert [row["epoch"] for row in run_folder.read_history(folder)] == [0, 1]
 
 
 def test_another_configuration_is_refused(known_records, finished):

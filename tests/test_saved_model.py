@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
 import textwrap
@@ -154,15 +156,58 @@ def test_target_below_a_file(known_records, tmp_path):
         eo.export(make_model(schema), tmp_path / "file" / "model", schema)
 
 
-def test_failed_export_leaves_nothing(known_records, tmp_path, monkeypatch):
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("eokeras.saved_model._save", fail)
+def test_full_disk_leaves_nothing(known_records, tmp_path):
+    """A limit on the size of a file stands in for a full disk: TensorFlow fails half-way with an error of its own."""
     schema = eo.load_schema(known_records.path)
-    with pytest.raises(UnwritableError, match="No space left on device"):
-        eo.export(make_model(schema), tmp_path / "model", schema)
+    model = make_model(schema)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+        with pytest.raises(UnwritableError, match=r"Cannot write the model to .*model.*Nothing was left there"):
+            eo.export(model, tmp_path / "model", schema)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("bands", "words"),
+    [
+        ({"S1": ("VH", "VV")}, r"`bands` may hold \['s2', 's1'\]\. Received: 'S1'"),
+        ({"s1": ("VH", "HH")}, r"`bands\['s1'\]` may hold \['VV', 'VH'\]\. Received: 'HH'"),
+        ({"s1": ("VH",)}, r"`bands` must name the 2 channels of the model's input 's1'.*Received: VH"),
+    ],
+)
+def test_wrong_bands_are_named(known_records, tmp_path, bands, words):
+    schema = eo.load_schema(known_records.path)
+    with pytest.raises(InvalidArgumentError, match=words):
+        eo.export(make_model(schema), tmp_path / "model", schema, bands=bands)
+
+
+def test_a_model_of_fixed_size_says_so(known_records, tmp_path):
+    schema = eo.load_schema(known_records.path)
+    backbone = models.unet((120, 120, 2), width=2, name="s1")
+    model = models.multitask(backbone, {"season": models.regression_head(pooling="flatten")})
+    path = eo.export(model, tmp_path / "model", schema)
+    content = json.loads((path / "schema.json").read_text("utf-8"))
+    assert content["inputs"]["s1"]["shape"] == ["batch", 120, 120, 2]
+    assert "(batch, 120, 120, 2)" in (path / "MODEL_CARD.md").read_text("utf-8")
+
+
+def test_stored_resolution(known_records, tmp_path):
+    schema = eo.load_schema(known_records.path)
+    read = {"inputs": ("s2",), "resolution": "stored", "batch_size": 3}
+    backbone = models.unet((60, 60, 6), width=2, name="s2_20m")
+    model = models.multitask(backbone, {"season": models.regression_head()})
+    path = eo.export(model, tmp_path / "model", schema)
+    calibrated = next(iter(eo.make_dataset(known_records.path, "test", **read)))[0]
+    stored = next(iter(eo.make_dataset(known_records.path, "test", calibrate=None, **read)))[0]
+    loaded = tf.saved_model.load(path)
+    served = loaded.serve({"s2_20m": stored["s2_20m"]})["season"]
+    expected = model.predict({"s2_20m": calibrated["s2_20m"]}, verbose=0)["season"][:, 0]
+    np.testing.assert_allclose(served, expected, atol=1e-4)
 
 
 def test_strange_inputs_and_outputs_are_named(known_records, tmp_path):

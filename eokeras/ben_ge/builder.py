@@ -11,6 +11,7 @@ import hashlib
 import math
 import shutil
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +24,7 @@ from tensorflow_datasets.core.utils import shard_utils
 import eokeras
 from eokeras.ben_ge import records, schema
 from eokeras.ben_ge.source import Source, open_source
-from eokeras.ben_ge.splits import Split, make_split
+from eokeras.ben_ge.splits import Split, make_split, write_split
 from eokeras.ben_ge.statistics import TrainingStatistics
 from eokeras.errors import (
     EokerasError,
@@ -34,7 +35,7 @@ from eokeras.errors import (
     check_choice,
 )
 
-_SKIPPED = "skipped.csv"
+_SKIPPED, SPLIT_FILE = "skipped.csv", "split.csv"
 
 
 class _ShardConfig(shard_utils.ShardConfig):
@@ -76,6 +77,7 @@ class BenGe(tfds.core.GeneratorBasedBuilder):
         self.training_statistics = TrainingStatistics()
         self.skipped: dict[str, InvalidPatchError] = {}
         self.digests: list[str] = []
+        self.non_finite: dict[str, dict[str, Counter]] = {}
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -103,17 +105,24 @@ class BenGe(tfds.core.GeneratorBasedBuilder):
         for patch_id in patch_ids:
             self._done += 1
             try:
-                features = self._source.read(patch_id).features
+                patch = self._source.read(patch_id)
             except InvalidPatchError as error:
                 if self._on_error == "stop":
                     raise
                 self.skipped[patch_id] = error
             else:
+                features = patch.features
+                self._count_non_finite(patch.non_finite)
                 if split == "train":
                     self.training_statistics.add(features)
                 self.digests.append(digest(split, features))
                 yield patch_id, features
             self._progress(self._done, total)
+
+    def _count_non_finite(self, of_patch) -> None:
+        for raster, channels in of_patch.items():
+            for channel, counts in channels.items():
+                self.non_finite.setdefault(raster, {}).setdefault(channel, Counter()).update(counts)
 
 
 def feature(name: str) -> tfds.features.FeatureConnector:
@@ -154,7 +163,8 @@ def convert(
 
     Args:
         source: an opened source, or the directory of a ben-ge tree.
-        directory: where the records go; must not exist. `dataset_info.json` will lie in it.
+        directory: where the records go; must not exist. `dataset_info.json` will lie in it, beside
+            `metadata.json` and `split.csv`, an index file that makes the same split again.
         split: "grouped" (default: no group is on two sides), "official" (the tree's own), "random",
             or the path of an index file; see `eokeras.ben_ge.make_split`.
         group: what a grouped split keeps together: "tile_date" (default), "tile" or "date".
@@ -205,7 +215,9 @@ def convert(
 def _write(source: Source, split: Split, work: Path, on_error: str, progress) -> Path:
     """Writes whole records somewhere below `work` and returns their directory."""
     builder = BenGe(source=source, split=split, on_error=on_error, progress=progress, data_dir=work)
-    if progress:  # one bar is enough, and ours knows the total
+    bars = tfds.core.utils.tqdm_utils
+    shown = getattr(bars, "_active", True)
+    if progress:  # one bar is enough, and the caller's knows the total
         tfds.disable_progress_bar()
     try:
         builder.download_and_prepare(download_config=_DownloadConfig())
@@ -215,11 +227,12 @@ def _write(source: Source, split: Split, work: Path, on_error: str, progress) ->
             f"{len(builder.skipped)} were set aside: {'; '.join(map(str, list(builder.skipped.values())[:3]))}"
         ) from error
     finally:
-        if progress:
+        if progress and shown:
             tfds.enable_progress_bar()
     builder.info.metadata.update(_metadata(builder, source, split))
     path = Path(builder.data_dir)
     builder.info.write_to_directory(path)
+    write_split(split, path / SPLIT_FILE)
     _write_skipped(path / _SKIPPED, builder.skipped)
     return path
 
@@ -232,11 +245,18 @@ def _metadata(builder: BenGe, source: Source, split: Split) -> dict:
         "modalities": list(source.modalities),
         "fields": list(source.fields),
         "splits": {name: splits[name] for name in ("train", "val", "test") if name in splits},
-        "split": {"kind": split.kind, "group": split.group, "seed": split.seed, "notes": list(split.notes)},
+        "split": {
+            "kind": split.kind,
+            "group": split.group,
+            "seed": split.seed,
+            "fractions": split.fractions,
+            "notes": list(split.notes),
+        },
         "reflectance": {band.name: {"scale": band.scale, "offset": band.offset} for band in schema.S2_BANDS},
         "statistics": builder.training_statistics.result(),
         "notes": list(source.notes),
         "skipped": len(builder.skipped),
+        "non_finite": builder.non_finite,  # of all splits; the statistics count those of training
         "world": source.world,
         "versions": {name: version(name) for name in ("tensorflow", "tensorflow-datasets", "rasterio", "numpy")}
         | {"eokeras": eokeras.__version__},

@@ -161,11 +161,13 @@ def check_codes(patch_id: str, path: Path, codes: np.ndarray) -> None:
 
 def count_non_finite(s1: np.ndarray, polarisations: tuple[str, ...]) -> dict[str, dict[str, int]]:
     """Counts of NaN (no data) and infinities (zero power) per channel of `s1` (H, W, C) in dB."""
+    return {name: non_finite_counts(s1[..., index]) for index, name in enumerate(polarisations)}
+
+
+def non_finite_counts(values: np.ndarray) -> dict[str, int]:
+    """How many of `values`, of any shape, are NaN and infinite."""
     return {
-        name: {
-            "nan": int(np.isnan(s1[..., index]).sum()),
-            "negative_infinity": int(np.isneginf(s1[..., index]).sum()),
-            "positive_infinity": int(np.isposinf(s1[..., index]).sum()),
-        }
-        for index, name in enumerate(polarisations)
+        "nan": int(np.isnan(values).sum()),
+        "negative_infinity": int(np.isneginf(values).sum()),
+        "positive_infinity": int(np.isposinf(values).sum()),
     }

@@ -73,6 +73,7 @@ class RecordSchema(Mapping[str, InputSpec]):
 
     @property
     def name(self) -> str:
+        """Name of the ben-ge tree that the records were made from."""
         return self.metadata["name"]
 
     @property
@@ -82,22 +83,27 @@ class RecordSchema(Mapping[str, InputSpec]):
 
     @property
     def splits(self) -> dict[str, int]:
+        """Split name -> number of patches, the non-empty splits only."""
         return dict(self.metadata["splits"])
 
     @property
     def statistics(self) -> dict[str, dict]:
+        """Input or target -> its statistics over the training split, in stored numbers (keys as listed above)."""
         return self.metadata["statistics"]
 
     @property
     def split(self) -> dict:
+        """How the split was made: `kind`, `group`, `seed`, `notes`."""
         return self.metadata["split"]
 
     @property
     def world(self) -> dict | None:
+        """The simulator's knobs and information table; None for real data."""
         return self.metadata.get("world")
 
     @property
     def fingerprint(self) -> str:
+        """Hash of every patch's content and its split; equal for records that hold the same."""
         return self.metadata["fingerprint"]
 
     @property

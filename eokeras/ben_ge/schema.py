@@ -14,6 +14,9 @@ import math
 from dataclasses import dataclass
 from types import MappingProxyType
 
+SIMULATED = "Simulated: shows that the method can find an effect, not how large the effect is in Europe."
+"""What must stand beside everything that is made from simulated data."""
+
 VOID = 255
 """Class id of "no label" in every class target, per patch or per pixel."""
 
@@ -69,6 +72,7 @@ class Raster:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """(H, W, C), or (H, W) without bands, of the 1200 m patch at `gsd_m`."""
         size = PATCH_SIZE_M // self.gsd_m
         return (size, size, len(self.bands)) if self.bands else (size, size)
 

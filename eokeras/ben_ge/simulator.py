@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from rasterio.warp import transform
 
-from eokeras.ben_ge.schema import ERA5, ERA5_LEVEL_COLUMN, LAND_COVER
+from eokeras.ben_ge.schema import ERA5, ERA5_LEVEL_COLUMN, LAND_COVER, SIMULATED
 from eokeras.ben_ge.simulation import noise, patch, terrain
 from eokeras.ben_ge.simulation.files import write_csv, write_json
 from eokeras.ben_ge.simulation.information import information_table
@@ -23,9 +23,8 @@ from eokeras.ben_ge.simulation.workers import parallel_map
 from eokeras.ben_ge.simulation.world import World
 from eokeras.errors import InvalidArgumentError, TargetExistsError, UnwritableError
 
-__all__ = ["STATEMENT", "World", "simulate"]
+__all__ = ["World", "simulate"]
 
-STATEMENT = "Simulated: shows that the method can find an effect, not how large the effect is in Europe."
 GEOCLUSTERS = 20
 _PATCHES_PER_TILE = 4000
 
@@ -205,5 +204,5 @@ def _world_json(seed: int, world: World) -> dict:
         "fingerprint": world.fingerprint,
         "information": information_table(world, seed),
         "generator": generator,
-        "statement": STATEMENT,
+        "statement": SIMULATED,
     }

@@ -67,6 +67,7 @@ class Leakage:
     within_5_cells: int  # a cell of the tile at most 5 columns and 5 rows away
 
     def sentence(self, side: str = "test", against: str = "training") -> str:
+        """The counts in words, with the names of the two sides."""
         return (
             f"Of {self.patches} {side} patches {self.product} share their acquisition, {self.date} their date and "
             f"{self.tile} their tile with a {against} patch; {self.adjacent} abut or repeat one's cell, "
@@ -107,7 +108,9 @@ def make_split(
         return _official(source)
     if isinstance(kind, os.PathLike) or (isinstance(kind, str) and (kind.endswith(".csv") or os.path.isfile(kind))):
         return _from_index(source, Path(kind))
-    check_choice("kind", kind, (*KINDS, "the path of an index file"))
+    if kind not in KINDS:
+        rule = f"`split` must be one of {list(KINDS)} or the path of an index file."
+        raise InvalidArgumentError(f"{rule} Received: split={str(kind)!r}.")
     fractions = _check_fractions(fractions)
     if kind == "random":
         return _random(source, fractions, seed)

@@ -47,16 +47,19 @@ class Row:
     values: Mapping[str, str]
 
     def fail(self, column: str, rule: str) -> InvalidPatchError:
+        """The error, for the caller to raise, that `column` breaks `rule` ("a finite number")."""
         received = f"{column}={self.values[column]!r} in line {self.line}"
         return InvalidPatchError(self.patch_id, self.path, f"`{column}` must be {rule}. Received: {received}.")
 
     def text(self, column: str) -> str:
+        """Text of a column without surrounding blanks; must not be empty."""
         value = self.values[column].strip()
         if not value:
             raise self.fail(column, "given")
         return value
 
     def number(self, column: str, low: float = -math.inf, high: float = math.inf) -> float:
+        """Finite number of a column, in [low, high]."""
         rule = "a finite number" if low == -math.inf else f"a number in [{low}, {high}]"
         try:
             value = float(self.text(column))
@@ -67,12 +70,14 @@ class Row:
         return value
 
     def integer(self, column: str, low: int, high: int) -> int:
+        """Whole number of a column, in [low, high]; `3.0` counts as one."""
         value = self.number(column, low, high)
         if value != int(value):
             raise self.fail(column, f"a whole number in [{low}, {high}]")
         return int(value)
 
     def timestamp(self, column: str) -> str:
+        """Time of a column as `YYYY-MM-DD hh:mm:ss`."""
         try:
             return parse_timestamp(self.text(column))
         except ValueError:

@@ -26,6 +26,7 @@ class Difference:
 
     @property
     def excludes_zero(self) -> bool:
+        """Whether the interval lies wholly above or below zero; False where there is none."""
         return self.estimate.low is not None and (self.estimate.low > 0 or self.estimate.high < 0)
 
     @property
@@ -41,6 +42,7 @@ class Difference:
         return (self.estimate.value > 0) != (self.metric in LOWER_IS_BETTER)
 
     def to_dict(self) -> dict:
+        """JSON-able content, without `task` and `metric`."""
         return {
             **self.estimate.to_dict(),
             "group": self.group,
@@ -70,6 +72,7 @@ class Comparison:
 
     @property
     def sentences(self) -> tuple[str, ...]:
+        """All that must stand beside the differences, in words."""
         lines = [SIMULATED] if self.simulated else []
         lines += [f"{item.task}: {item.note}: {ILLUSTRATION}." for item in self.differences if item.note]
         if len(self.differences) > 1:
@@ -77,6 +80,7 @@ class Comparison:
         return tuple(dict.fromkeys(lines))
 
     def to_dict(self) -> dict:
+        """JSON-able content, differences by target and metric."""
         tasks: dict[str, dict] = {}
         for item in self.differences:
             tasks.setdefault(item.task, {})[item.metric] = item.to_dict()

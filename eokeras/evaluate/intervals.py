@@ -89,6 +89,7 @@ class ReplicateComparison:
 
     @property
     def excludes_zero(self) -> bool:
+        """Whether the interval lies wholly above or below zero; False with a single replicate."""
         return self.low is not None and (self.low > 0 or self.high < 0)
 
     @property
@@ -97,6 +98,7 @@ class ReplicateComparison:
         return self.replicates < FEWEST_REPLICATES
 
     def to_dict(self) -> dict:
+        """JSON-able content."""
         return {
             "mean": self.mean,
             "low": self.low,

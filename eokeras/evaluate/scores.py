@@ -24,7 +24,7 @@ from eokeras.evaluate.patch_statistics import (
     per_class,
 )
 
-SIMULATED = "Simulated: shows that the method can find an effect, not how large the effect is in Europe."
+SIMULATED = facts.SIMULATED
 ILLUSTRATION = "illustration, not evidence"
 
 _GROUPS = {"season": "date"}
@@ -44,6 +44,7 @@ class Estimate:
     high: float | None = None
 
     def to_dict(self) -> dict:
+        """JSON-able content; None where the value or a bound is missing."""
         return {name: _plain(getattr(self, name)) for name in ("value", "low", "high")}
 
     def __str__(self) -> str:
@@ -51,6 +52,7 @@ class Estimate:
 
     @property
     def interval(self) -> str:
+        """The interval as text, `[low, high]` with three decimals; empty where there is none."""
         return "" if self.low is None else f"[{format_number(self.low)}, {format_number(self.high)}]"
 
 
@@ -109,9 +111,11 @@ class TaskScore:
 
     @property
     def classes_scored(self) -> bool:
+        """Whether each class has a score of its own: class, map and label targets."""
         return self.kind in ("class", "map", "multilabel")
 
     def to_dict(self) -> dict:
+        """JSON-able content, without the per-patch statistics."""
         content = {
             "kind": self.kind,
             "metrics": {name: estimate.to_dict() for name, estimate in self.estimates.items()},

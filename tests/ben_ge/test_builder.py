@@ -111,6 +111,13 @@ def test_shards_of_a_set_that_matters(tmp_path):
     assert max(path.stat().st_size for path in records.glob("*.tfrecord*")) <= 200e6
 
 
+def test_missing_backscatter_of_all_splits_is_counted(known_records):
+    # Every one of the twelve patches has one NaN and two -inf in VV, and one +inf in VH.
+    counts = eo.load_schema(known_records.path).metadata["non_finite"]["s1"]
+    assert counts["VV"] == {"nan": 12, "negative_infinity": 24, "positive_infinity": 0}
+    assert counts["VH"] == {"nan": 0, "negative_infinity": 0, "positive_infinity": 12}
+
+
 @pytest.mark.parametrize(
     ("total_bytes", "patches", "shards"),
     [

@@ -259,7 +259,7 @@ def test_random_split_warns_and_is_seeded():
 
 def test_unknown_kind_and_group():
     source = make_source(CHAIN)
-    with pytest.raises(InvalidArgumentError, match=r"`kind` must be one of \['grouped', .*'random', .*'blocked'"):
+    with pytest.raises(InvalidArgumentError, match=r"`split` must be one of .*'grouped', .* or the path.*'blocked'"):
         make_split(source, "blocked")
     with pytest.raises(InvalidArgumentError, match=r"`group` must be one of \['tile_date', 'tile', 'date'\].*'month'"):
         make_split(source, group="month")

@@ -50,6 +50,7 @@ class Scene:
         return world_corner(TILES[int(drawn * len(TILES))], self.site.cell)
 
     def decoy_seed(self, modality: str) -> int:
+        """Seed of the other continent that the decoys of a modality come from."""
         return noise.key_of(self.seed, "decoy world", modality)
 
     def decoy(self, modality: str) -> Landscape:
@@ -91,6 +92,7 @@ class Scene:
         return datetime(2017, 6, 1, time.hour, time.minute) + timedelta(days=int(365 * drawn))
 
     def conditions(self, modality: str, time: datetime) -> Conditions:
+        """Climate, date and place that a modality taken at `time` shows."""
         climate, latitude = self.climate(modality)
         longitude = 6 * int(self.tile[:2]) - 183.0
         return Conditions(climate, self.when(modality, time), longitude, latitude)

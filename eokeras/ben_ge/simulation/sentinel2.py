@@ -46,6 +46,7 @@ class Conditions:
 
     @property
     def day(self) -> int:
+        """Day of the year, 1 to 366."""
         return self.when.timetuple().tm_yday
 
 

@@ -116,10 +116,12 @@ class Site:
 
     @property
     def patch_id(self) -> str:
+        """Name of the Sentinel-2 patch: product_column_row."""
         return f"{self.acquisition.product}_{self.cell[0]}_{self.cell[1]}"
 
     @property
     def patch_id_s1(self) -> str:
+        """Name of the Sentinel-1 patch: product_tile_column_row."""
         return f"{self.acquisition.product_s1}_{self.acquisition.tile}_{self.cell[0]}_{self.cell[1]}"
 
 
