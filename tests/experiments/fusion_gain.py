@@ -1,6 +1,11 @@
 """Does a small late-fusion U-Net find what Sentinel-1 was planted to add to the land-cover map?
 
-    python tests/experiments/fusion_gain.py WORK          # resumable; prints the table, writes results.json
+    python tests/experiments/fusion_gain.py WORK          # resumable; prints the table, writes WORK/results.json
+
+A run keeps about one core busy, so two processes halve the time (after the first has tuned):
+
+    python tests/experiments/fusion_gain.py WORK --seeds 1 2 3 &
+    python tests/experiments/fusion_gain.py WORK --seeds 4 5
 
 Run card
     question     pixel accuracy of late fusion minus that of Sentinel-2 alone, on the land-cover map
@@ -157,20 +162,29 @@ def fit(records: Path, contestant: str, seed: int, learning_rate: float) -> tupl
     }
 
 
-def tune(work: Path, results: dict) -> dict[str, float]:
+def remember(work: Path, name: str, compute) -> dict:
+    """What `compute` gives, from its file where it was computed before; so a killed experiment goes on."""
+    path = work / "runs" / f"{name}.json"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}")
+        part.write_text(json.dumps(compute(), indent=1) + "\n", encoding="utf-8")
+        part.rename(path)
+        print(name, flush=True)
+    return json.loads(path.read_text("utf-8"))
+
+
+def tune(work: Path) -> dict[str, float]:
     """The learning rate of each contestant, on a world that no result comes from."""
     records = make_records(work, TUNING_SEED, 1.0)
+    rates = {}
     for contestant in CONTESTANTS:
+        losses = {}
         for rate in LEARNING_RATES:
-            key = f"{contestant} {rate}"
-            if key not in results["tuning"]:
-                results["tuning"][key] = fit(records, contestant, TUNING_SEED, rate)[1]["validation_loss"]
-                save(work, results)
-                print("tuning", key, round(results["tuning"][key], 4), flush=True)
-    return {
-        contestant: min(LEARNING_RATES, key=lambda rate, c=contestant: results["tuning"][f"{c} {rate}"])
-        for contestant in CONTESTANTS
-    }
+            compute = partial(lambda *of: fit(records, *of)[1], contestant, TUNING_SEED, rate)
+            losses[rate] = remember(work, f"tuning {contestant} {rate}", compute)["validation_loss"]
+        rates[contestant] = min(losses, key=losses.get)
+    return rates
 
 
 def run(work: Path, seed: int, dose: float, contestant: str, learning_rate: float) -> dict:
@@ -187,19 +201,11 @@ def run(work: Path, seed: int, dose: float, contestant: str, learning_rate: floa
     return card | estimates | {"test_patches": schema.splits["test"], "learning_rate": learning_rate, "world": world}
 
 
-def save(work: Path, results: dict) -> None:
-    part = work / "results.json.part"
-    part.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    part.rename(work / "results.json")
-
-
-def report(results: dict) -> str:
+def report(runs_by_name: dict[str, dict]) -> str:
     """Per dose: mean scores beside the oracle's, then the paired differences over worlds."""
     lines = []
     for dose in DOSES:
-        runs = {name: [results["runs"].get(f"{seed} {dose} {name}") for seed in WORLD_SEEDS] for name in CONTESTANTS}
-        if not all(map(all, runs.values())):
-            continue
+        runs = {name: [runs_by_name[f"{seed} {dose} {name}"] for seed in WORLD_SEEDS] for name in CONTESTANTS}
         patches = [run["test_patches"] for run in runs["s2"]]
         lines.append(
             f"Sentinel-1 linked with strength {dose}: {len(patches)} worlds, "
@@ -225,23 +231,21 @@ def report(results: dict) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", type=Path, help="directory for worlds (deleted when used), records and results.json")
-    work = parser.parse_args().work
+    parser.add_argument("work", type=Path, help="directory for worlds (deleted when used), records and results")
+    parser.add_argument("--seeds", type=int, nargs="+", default=WORLD_SEEDS, help="only these worlds")
+    arguments = parser.parse_args()
+    work = arguments.work
     work.mkdir(parents=True, exist_ok=True)
-    path = work / "results.json"
-    results = json.loads(path.read_text("utf-8")) if path.exists() else {"tuning": {}, "runs": {}}
-    rates = tune(work, results)
+    rates = tune(work)
     for dose in DOSES:
-        for seed in WORLD_SEEDS:
+        for seed in arguments.seeds:
             for contestant in CONTESTANTS:
-                key = f"{seed} {dose} {contestant}"
-                if key in results["runs"]:
-                    continue
-                result = results["runs"][key] = run(work, seed, dose, contestant, rates[contestant])
-                save(work, results)
-                print(key, f"accuracy {result['pixel_accuracy']:.3f}, best epoch {result['best_epoch']},",
-                      f"{result['seconds']:.0f} s", flush=True)  # fmt: skip
-    print(report(results))
+                compute = partial(run, work, seed, dose, contestant, rates[contestant])
+                remember(work, f"{seed} {dose} {contestant}", compute)
+    results = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((work / "runs").glob("*.json"))}
+    if len(results) == len(CONTESTANTS) * (len(LEARNING_RATES) + len(DOSES) * len(WORLD_SEEDS)):
+        (work / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        print(report(results))
 
 
 if __name__ == "__main__":
