@@ -13,6 +13,7 @@ import functools
 import re
 from typing import NamedTuple
 
+import numpy as np
 from rasterio.warp import transform as warp
 
 from eokeras.ben_ge.schema import PATCH_SIZE_M
@@ -119,3 +120,15 @@ def lonlat_of(epsg: int, easting: float, northing: float) -> tuple[float, float]
     """Longitude and latitude [degrees, WGS 84] of a point in a UTM zone [m]."""
     longitudes, latitudes = warp(f"EPSG:{epsg}", "EPSG:4326", [easting], [northing])
     return longitudes[0], latitudes[0]
+
+
+def unit_vectors(lonlat: np.ndarray) -> np.ndarray:
+    """Longitude and latitude in degrees (N, 2) -> points on the unit sphere (N, 3).
+
+    Straight distances between them order places as distances along the ground do, also across the poles
+    and the 180th meridian.
+    """
+    longitude, latitude = np.deg2rad(np.asarray(lonlat, "float64")).T
+    return np.stack(
+        [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], axis=1
+    )

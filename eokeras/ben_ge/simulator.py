@@ -14,13 +14,15 @@ from pathlib import Path
 import numpy as np
 from rasterio.warp import transform
 
-from eokeras.ben_ge.schema import ERA5, ERA5_LEVEL_COLUMN, LAND_COVER, SIMULATED
+from eokeras.ben_ge.places import unit_vectors
+from eokeras.ben_ge.schema import ERA5, ERA5_LEVEL_COLUMN, SIMULATED
 from eokeras.ben_ge.simulation import noise, patch, terrain
 from eokeras.ben_ge.simulation.files import write_csv, write_json
 from eokeras.ben_ge.simulation.information import information_table
 from eokeras.ben_ge.simulation.tiles import TILES, Site, cell_corner, epsg_of, plan, world_corner
 from eokeras.ben_ge.simulation.workers import parallel_map
 from eokeras.ben_ge.simulation.world import World
+from eokeras.ben_ge.tables import COLUMNS
 from eokeras.errors import InvalidArgumentError, TargetExistsError, UnwritableError
 
 __all__ = ["World", "simulate"]
@@ -156,10 +158,7 @@ def _geoclusters(lonlat: list[tuple[float, float]], seed: int = 0) -> list[int]:
     """k-means of places on the sphere, 20 clusters or one per place where there are fewer."""
     from sklearn.cluster import KMeans
 
-    longitude, latitude = np.radians(np.array(lonlat)).T
-    points = np.stack(
-        [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], axis=1
-    )
+    points = unit_vectors(lonlat)
     count = min(GEOCLUSTERS, len(np.unique(points.round(9), axis=0)))
     return [int(label) for label in KMeans(count, n_init=4, random_state=seed).fit_predict(points)]
 
@@ -167,27 +166,15 @@ def _geoclusters(lonlat: list[tuple[float, float]], seed: int = 0) -> list[int]:
 def _write_csvs(directory: Path, name: str, made: list[patch.Patch]) -> None:
     lonlat = _lonlat([entry.site for entry in made])
     ids = [[entry.site.patch_id, entry.site.patch_id_s1] for entry in made]
-    meta = [
-        "patch_id",
-        "patch_id_s1",
-        "timestamp_s2",
-        "timestamp_s1",
-        "season_s2",
-        "season_s1",
-        "lon",
-        "lat",
-        "climatezone",
-    ]
     rows = [patch.meta_row(entry, *place) for entry, place in zip(made, lonlat, strict=True)]
-    write_csv(directory / f"{name}_meta.csv", meta, rows)
-    cover = ["patch_id", *(entry.column for entry in LAND_COVER)]
+    write_csv(directory / f"{name}_meta.csv", [*COLUMNS["meta"], "climatezone"], rows)
     rows = [[entry.site.patch_id, *(round(value, 6) for value in entry.fractions)] for entry in made]
-    write_csv(directory / f"{name}_esaworldcover.csv", cover, rows)
+    write_csv(directory / f"{name}_esaworldcover.csv", COLUMNS["landcover"], rows)
     weather = ["patch_id", "patch_id_s1", ERA5_LEVEL_COLUMN, *(variable.column for variable in ERA5)]
     rows = [[*pair, entry.level, *entry.weather] for pair, entry in zip(ids, made, strict=True)]
     write_csv(directory / f"{name}_era-5.csv", weather, rows)
     rows = [[pair[0], cluster] for pair, cluster in zip(ids, _geoclusters(lonlat), strict=True)]
-    write_csv(directory / f"{name}_geoclusters_k20.csv", ["patch_id", "cluster_idx"], rows)
+    write_csv(directory / f"{name}_geoclusters_k20.csv", COLUMNS["geoclusters"], rows)
 
 
 def _world_json(seed: int, world: World) -> dict:

@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 
 from eokeras.ben_ge import schema as facts
+from eokeras.ben_ge.places import unit_vectors
 from eokeras.errors import InvalidArgumentError
 from eokeras.evaluate.predictions import METADATA, Predict, class_names, score_predictors
 from eokeras.evaluate.scores import Scores, kind_of
@@ -141,18 +142,6 @@ def _neighbours(lonlat, reference, task, schema):
         return (mean > 0.5).astype("float32") if kind == "multilabel" else mean
 
     return predict
-
-
-def unit_vectors(lonlat: np.ndarray) -> np.ndarray:
-    """Longitude and latitude in degrees (N, 2) -> points on the unit sphere (N, 3).
-
-    Straight distances between them order places as distances along the ground do, also across the poles
-    and the 180th meridian.
-    """
-    longitude, latitude = np.deg2rad(np.asarray(lonlat, "float64")).T
-    return np.stack(
-        [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], axis=1
-    )
 
 
 # --- Weather -----------------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 
 from eokeras import evaluate
+from eokeras.ben_ge.places import unit_vectors
 from eokeras.ben_ge.schema import CHANNELS, TARGETS, VOID
 from eokeras.errors import InvalidArgumentError
-from eokeras.evaluate.baseline_models import unit_vectors
 
 TASKS = ("climate_zone", "land_cover_map", "season")
 
