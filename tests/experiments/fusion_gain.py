@@ -44,8 +44,8 @@ from eokeras import ben_ge, evaluate, models
 TASK = "land_cover_map"
 WORLD_SEEDS = (1, 2, 3, 4, 5)
 TUNING_SEED = 100
-DOSES = (1.0, 0.0)
 CONTESTANTS = {"s2+s1": ("s2", "s1"), "s2": ("s2",), "s1": ("s1",)}
+DOSES = {1.0: ("s2+s1", "s2", "s1"), 0.0: ("s2+s1", "s2")}  # at dose 0 Sentinel-1 alone knows nothing
 CHANNELS = {"s2": 12, "s1": 2}
 WIDTHS = {"s2+s1": 8, "s2": 11, "s1": 11}
 LEARNING_RATES = (1e-3, 3e-3, 1e-2)
@@ -205,7 +205,7 @@ def report(runs_by_name: dict[str, dict]) -> str:
     """Per dose: mean scores beside the oracle's, then the paired differences over worlds."""
     lines = []
     for dose in DOSES:
-        runs = {name: [runs_by_name[f"{seed} {dose} {name}"] for seed in WORLD_SEEDS] for name in CONTESTANTS}
+        runs = {name: [runs_by_name[f"{seed} {dose} {name}"] for seed in WORLD_SEEDS] for name in DOSES[dose]}
         patches = [run["test_patches"] for run in runs["s2"]]
         lines.append(
             f"Sentinel-1 linked with strength {dose}: {len(patches)} worlds, "
@@ -222,7 +222,7 @@ def report(runs_by_name: dict[str, dict]) -> str:
                 f"{name:8}{accuracy:10.3f}{oracle:10.3f}{iou:10.3f}{found[0]['weights']:10,}{epoch:12.0f}{seconds:9.0f}"
             )
         for metric in ("pixel_accuracy", "mean_iou"):
-            for other in ("s2", "s1"):
+            for other in DOSES[dose][1:]:
                 pair = ([run[metric] for run in runs[name]] for name in ("s2+s1", other))
                 kind = "primary" if (dose, metric, other) == (1.0, "pixel_accuracy", "s2") else "exploratory"
                 lines.append(f"  {metric}, s2+s1 minus {other} ({kind}): {evaluate.paired_over_replicates(*pair)}")
@@ -239,11 +239,11 @@ def main() -> None:
     rates = tune(work)
     for dose in DOSES:
         for seed in arguments.seeds:
-            for contestant in CONTESTANTS:
+            for contestant in DOSES[dose]:
                 compute = partial(run, work, seed, dose, contestant, rates[contestant])
                 remember(work, f"{seed} {dose} {contestant}", compute)
     results = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((work / "runs").glob("*.json"))}
-    if len(results) == len(CONTESTANTS) * (len(LEARNING_RATES) + len(DOSES) * len(WORLD_SEEDS)):
+    if len(results) == len(CONTESTANTS) * len(LEARNING_RATES) + len(WORLD_SEEDS) * sum(map(len, DOSES.values())):
         (work / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         print(report(results))
 
