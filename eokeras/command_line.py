@@ -62,9 +62,10 @@ def progress_bar(description: str, unit: str = " patches") -> Callable[[int, int
 
     def show(done: int, total: int) -> None:
         nonlocal bar
-        if bar is None:
-            _bars.append(lambda: bar.close())
-        bar = bar or tqdm(desc=description, total=total, unit=unit, file=sys.stderr)  # not before there is progress
+        if bar is None:  # not before there is progress; in a log file a line every ten seconds is enough
+            interval = 0.1 if sys.stderr.isatty() else 10
+            bar = tqdm(desc=description, total=total, unit=unit, file=sys.stderr, mininterval=interval)
+            _bars.append(bar.close)
         bar.update(done - bar.n)
         if done == total:
             bar.close()

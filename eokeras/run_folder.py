@@ -191,7 +191,9 @@ class EpochLines(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._start = time.perf_counter()
-        self._bar = tqdm(total=self.params["steps"], desc=f"epoch {epoch + 1}", unit=" batches", leave=False)
+        self._bar = tqdm(
+            total=self.params["steps"], desc=f"epoch {epoch + 1}", unit=" batches", leave=False, disable=None
+        )
 
     def on_train_batch_end(self, batch, logs=None):
         self._bar.update()
