@@ -16,7 +16,7 @@ Run card
     contestants  late fusion of two width-8 U-Nets; one width-11 U-Net on S2; one on S1: equal weights to 7 %
     training     32 x 32 crops, flips and turns, AdamW with cosine decay, batch 16, 32 epochs of which the best on
                  validation crops is kept; rate of each contestant chosen on validation in world 100, of three
-    test         centre 64 x 64 crop of every test patch, opened once per world, dose and contestant
+    test         centre 64 x 64 crop of every test patch; README.md says what was seen of world 1 beforehand
     hardware     two CPU cores, two processes; 62 minutes of training in all on a busy machine, about half of it each
 
 Everything here is simulated: it shows that the method can find an effect, not how large it is in Europe.
