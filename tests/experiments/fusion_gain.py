@@ -239,12 +239,13 @@ def main() -> None:
     start = time.perf_counter()
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         worlds = [(work, TUNING_SEED, 1.0), *((work, *of) for of in product(WORLD_SEEDS, DOSES))]
-        list(pool.map(make_records, *zip(*worlds)))
+        list(pool.map(make_records, *zip(*worlds, strict=True)))
         trials = list(product(CONTESTANTS, LEARNING_RATES))
-        losses = dict(zip(trials, pool.map(try_rate, *zip(*((work, *trial) for trial in trials)))))
+        found = pool.map(try_rate, *zip(*((work, *trial) for trial in trials), strict=True))
+        losses = dict(zip(trials, found, strict=True))
         rates = {name: min(LEARNING_RATES, key=lambda rate: losses[name, rate]) for name in CONTESTANTS}
         runs = [(work, *of, rates[of[0]]) for of in product(CONTESTANTS, WORLD_SEEDS, DOSES)]
-        list(pool.map(run, *zip(*runs)))
+        list(pool.map(run, *zip(*runs, strict=True)))
     results = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((work / "runs").glob("*.json"))}
     (work / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print(report(results))
