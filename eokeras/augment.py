@@ -7,10 +7,81 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from eokeras.ben_ge import schema
+from eokeras.errors import InvalidArgumentError
+
 Batch = dict[str, tf.Tensor]
+Augmentation = Callable[[Batch, tf.Tensor], Batch]
+
+_PATCH = schema.RASTERS["s2_10m"].shape[0]  # rows, and columns, of a patch on the 10 m grid
+_STEP = _PATCH // schema.RASTERS["s2_60m"].shape[0]  # 10 m pixels along one of 60 m
 
 
-def dihedral() -> Callable[[Batch, tf.Tensor], Batch]:
+def chain(*augmentations: Augmentation) -> Augmentation:
+    """One augmentation after the other, each with a seed of its own.
+
+    Example:
+        >>> batch = {"s2_10m": tf.zeros((2, 120, 120, 4)), "land_cover_map": tf.zeros((2, 120, 120), tf.uint8)}
+        >>> chain(random_crop(48), dihedral())(batch, tf.constant([0, 1]))["land_cover_map"].shape
+        TensorShape([2, 48, 48])
+    """
+
+    def apply(batch: Batch, seed: tf.Tensor) -> Batch:
+        for number, augmentation in enumerate(augmentations):
+            batch = augmentation(batch, tf.random.experimental.stateless_fold_in(seed, number))
+        return batch
+
+    return apply
+
+
+def random_crop(size: int) -> Augmentation:
+    """One random square window per patch, the same ground for all its rasters.
+
+    Windows begin and end on 60 m pixels, so that rasters of 10, 20 and 60 m still cover one
+    extent: every entry of shape (B, H, W) or (B, H, W, C) is cut, maps and masks included;
+    others pass unchanged.
+
+    Args:
+        size: rows and columns of the window on the 10 m grid: a multiple of 6, 6 to 120.
+
+    Returns:
+        A function (batch, seed of shape (2,)) -> batch with rasters of size / 120 of their height and width.
+        Rasters must be whole patches.
+
+    Raises:
+        InvalidArgumentError: `size` is no such number, or a raster has been cropped before.
+
+    Example:
+        >>> cropped = random_crop(24)({"s2_60m": tf.zeros((1, 20, 20, 2))}, tf.constant([0, 1]))
+        >>> cropped["s2_60m"].shape
+        TensorShape([1, 4, 4, 2])
+    """
+    if not isinstance(size, int) or isinstance(size, bool) or size not in range(_STEP, _PATCH + 1, _STEP):
+        raise InvalidArgumentError(f"`size` must be a multiple of {_STEP} up to {_PATCH}. Received: size={size!r}.")
+    places = (_PATCH - size) // _STEP + 1  # where a window may begin, in 60 m pixels
+
+    def apply(batch: Batch, seed: tf.Tensor) -> Batch:
+        count = tf.shape(next(iter(batch.values())))[0]
+        corners = tf.random.stateless_uniform((2, count), seed, maxval=places, dtype=tf.int32)
+        return {
+            name: _window(values, corners, size) if values.shape.rank >= 3 else values for name, values in batch.items()
+        }
+
+    return apply
+
+
+def _window(values: tf.Tensor, corners: tf.Tensor, size: int) -> tf.Tensor:
+    per_cell, rest = divmod(values.shape[1] * _STEP, _PATCH)  # pixels of this raster along one 60 m pixel
+    if not per_cell or rest:
+        raise InvalidArgumentError(
+            f"A random crop needs rasters of whole patches, {_PATCH} rows at 10 m. Received: shape={values.shape}."
+        )
+    inside = tf.range(size // _STEP * per_cell)
+    rows, columns = (first[:, tf.newaxis] * per_cell + inside for first in tf.unstack(corners, num=2))
+    return tf.gather(tf.gather(values, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
+
+
+def dihedral() -> Augmentation:
     """Flips and quarter turns: one of the eight symmetries of the square per patch.
 
     One draw serves all rasters of a patch, whatever their resolution: every entry of shape
