@@ -245,6 +245,8 @@ def test_more_modalities_never_know_less(table):
         for modality in MODALITIES:
             assert sign * table[target][modality] > scores[0] - 0.01
             assert sign * table[target][modality] < scores[-1] + 0.01
+        for pair in ("s2+dem", "s2+era5"):
+            assert scores[1] - 0.02 < sign * table[target][pair] < scores[-1] + 0.02
 
 
 def test_fusion_is_worth_five_to_fifteen_points_for_the_map(table):

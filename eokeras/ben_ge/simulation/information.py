@@ -29,7 +29,13 @@ from eokeras.ben_ge.simulation.land_cover import SWAPPED_CODES
 from eokeras.ben_ge.simulation.latents import Contexts
 from eokeras.ben_ge.simulation.world import MODALITIES, World
 
-SUBSETS = ((), ("s2",), ("s1",), ("dem",), ("era5",), ("s2", "s1"), ("s2", "s1", "dem"), MODALITIES)
+SUBSETS = (
+    (),
+    *((name,) for name in MODALITIES),
+    *(("s2", name) for name in MODALITIES if name != "s2"),
+    ("s2", "s1", "dem"),
+    MODALITIES,
+)
 _DECOYS = 6  # decoy climates or dates averaged per entry of the library
 _CODES = np.array([entry.code for entry in LAND_COVER])
 _ZONES = np.array([zone.code for zone in CLIMATE_ZONES])
