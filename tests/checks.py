@@ -36,12 +36,15 @@ def dtype_policy(name):
 def check_layer(layer, inputs, shape, tmp_path):
     """Checks a layer on `inputs` (one array or a list of arrays); returns its output as NumPy.
 
-    Output of the given `shape`, in the layer's compute dtype; equal through the configuration,
-    through `tf.function` with unknown sizes, and through a model saved and reloaded.
+    Output of the given `shape` (a list of outputs: of the given list of shapes), in the layer's
+    compute dtype; equal through the configuration, through `tf.function` with unknown sizes, and
+    through a model saved and reloaded.
     """
     output = layer(inputs)
-    assert tuple(output.shape) == tuple(shape)
-    assert keras.backend.standardize_dtype(output.dtype) == layer.compute_dtype
+    shapes = shape if isinstance(output, list) else [shape]
+    assert [tuple(one.shape) for one in keras.tree.flatten(output)] == [tuple(one) for one in shapes]
+    for one in keras.tree.flatten(output):
+        assert keras.backend.standardize_dtype(one.dtype) == layer.compute_dtype
     expected = to_numpy(output)
 
     twin = type(layer).from_config(layer.get_config())
@@ -54,7 +57,7 @@ def check_layer(layer, inputs, shape, tmp_path):
 
     symbols = [keras.Input(x.shape[1:], dtype=str(x.dtype)) for x in arrays]
     model = keras.Model(symbols, layer(symbols if isinstance(inputs, list) else symbols[0]))
-    assert model.output.shape[1:] == tuple(shape)[1:]
+    assert [one.shape[1:] for one in model.outputs] == [tuple(one)[1:] for one in shapes]
     model.save(tmp_path / "layer.keras")
     reloaded = keras.models.load_model(tmp_path / "layer.keras")
     assert_same(to_numpy(reloaded(arrays)), expected, rtol=1e-6, atol=1e-6)
@@ -100,6 +103,39 @@ def check_model(build, inputs, shapes, tmp_path, logits=True):
             assert keras.backend.standardize_dtype(output.dtype) == expected
             assert np.isfinite(to_numpy(output).astype("float32")).all()
     return model
+
+
+def check_saved_model(model, inputs, tmp_path):
+    """Checks that a model with a dict of outputs answers the same after export, which traces its unknown sizes."""
+    names = [tensor.name for tensor in model.inputs]
+    signature = {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name) for tensor in model.inputs}
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint(
+        "serve", lambda data: model([data[name] for name in names], training=False), input_signature=[signature]
+    )
+    archive.write_out(str(tmp_path / "exported"), verbose=False)
+    loaded = tf.saved_model.load(str(tmp_path / "exported"))
+    data = {name: tf.constant(inputs[name]) for name in names}
+    assert_same(to_numpy(loaded.serve(data)), to_numpy(model(inputs)), rtol=1e-4, atol=1e-4)
+
+
+def check_gradients(model, inputs):
+    """Checks that the gradient of its outputs reaches every trainable weight of a model, no kernel's being zero."""
+    with tf.GradientTape() as tape:
+        outputs = model(inputs, training=True)
+        loss = sum(keras.ops.mean(keras.ops.square(output - 1.0)) for output in outputs.values())
+    weights = model.trainable_variables
+    pairs = list(zip(weights, tape.gradient(loss, [weight.value for weight in weights]), strict=True))
+    assert [weight.path for weight, gradient in pairs if gradient is None] == []
+    kernels = [(weight, np.abs(gradient).max()) for weight, gradient in pairs if weight.name == "kernel"]
+    assert kernels
+    assert [weight.path for weight, largest in kernels if not largest > 0] == []
+
+
+def count_trainable(model):
+    """Number of trainable weights of a model, from the shapes of its variables."""
+    return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
 
 
 def check_op(op, example):

@@ -1,8 +1,38 @@
 """Functional models: encoders give levels, fusion joins them, heads read them, `multitask` ties all together."""
 
-from eokeras.models.encoders import unet
-from eokeras.models.fusion import early_fusion, late_fusion
+from eokeras.models.encoders import dense_encoder, resnet, unet, unet_decoder, unet_encoder, vit
+from eokeras.models.fusion import (
+    cross_attention_fusion,
+    drop_modality,
+    early_fusion,
+    film,
+    gated_fusion,
+    late_fusion,
+    middle_fusion,
+)
 from eokeras.models.heads import map_head, regression_head, scene_head
+from eokeras.models.sizing import match_parameters
 from eokeras.models.tasks import multitask
+from eokeras.models.transfer import load_by_band
 
-__all__ = ["early_fusion", "late_fusion", "map_head", "multitask", "regression_head", "scene_head", "unet"]
+__all__ = [
+    "cross_attention_fusion",
+    "dense_encoder",
+    "drop_modality",
+    "early_fusion",
+    "film",
+    "gated_fusion",
+    "late_fusion",
+    "load_by_band",
+    "map_head",
+    "match_parameters",
+    "middle_fusion",
+    "multitask",
+    "regression_head",
+    "resnet",
+    "scene_head",
+    "unet",
+    "unet_decoder",
+    "unet_encoder",
+    "vit",
+]

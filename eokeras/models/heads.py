@@ -1,18 +1,20 @@
 """Heads: functions from a dict of levels to the logits of one task.
 
 Each factory returns a function `head(levels, name)`; `name` is the task and the name of the
-last layer, which computes in float32 also under mixed precision. Letters: B batch, H rows,
-W columns, C channels, N classes.
+last layer, which computes in float32 also under mixed precision. Unless told which level to read,
+heads fit every encoder and fusion. Letters: B batch, H rows, W columns, C channels, N classes.
 """
 
 from keras import layers
 
 from eokeras.errors import InvalidArgumentError, check_choice
+from eokeras.layers import Enlarge
+from eokeras.models.encoders.contract import VECTOR, check_positive, level_name, map_levels
 
 POOLINGS = ("average", "flatten")
 
 
-def scene_head(classes, pooling="average", dropout=None, level="stride_1"):
+def scene_head(classes, pooling="average", dropout=None, level=None):
     """One answer per patch: a class, several labels, or fractions.
 
     Args:
@@ -21,10 +23,11 @@ def scene_head(classes, pooling="average", dropout=None, level="stride_1"):
             (1x1 convolution to one channel, flatten, dropout, dense), which needs a fixed height
             and width.
         dropout: rate in [0, 1). None: 0.5 for "flatten" (the tutorial's), 0 for "average".
-        level: which level of the encoder it reads.
+        level: which level of the encoder it reads. None: `vector` where there is one (nothing is
+            pooled then), else `stride_1`, else the coarsest map.
 
     Input shape:
-        A dict of levels (B, H, W, C).
+        A dict of levels: maps (B, H, W, C) or a `vector` (B, C).
 
     Output shape:
         Logits (B, N), float32.
@@ -43,20 +46,20 @@ def scene_head(classes, pooling="average", dropout=None, level="stride_1"):
         >>> logits.shape
         (None, 12)
     """
-    _check_classes(classes)
+    check_positive("classes", classes)
     return _pooled_head(classes, pooling, _dropout_rate(dropout, pooling, flatten_default=0.5), level)
 
 
-def regression_head(pooling="average", dropout=None, level="stride_1"):
+def regression_head(pooling="average", dropout=None, level=None):
     """One number per patch, without activation.
 
     Args:
         pooling: as in `scene_head`.
         dropout: rate in [0, 1). None: 0.1 for "flatten" (the tutorial's), 0 for "average".
-        level: which level of the encoder it reads.
+        level: as in `scene_head`.
 
     Input shape:
-        A dict of levels (B, H, W, C).
+        A dict of levels: maps (B, H, W, C) or a `vector` (B, C).
 
     Output shape:
         (B, 1), float32, in the unit of the target.
@@ -76,53 +79,78 @@ def regression_head(pooling="average", dropout=None, level="stride_1"):
     return _pooled_head(1, pooling, _dropout_rate(dropout, pooling, flatten_default=0.1), level)
 
 
-def map_head(classes, level="stride_1"):
-    """One class per pixel: a 1x1 convolution.
+def map_head(classes, level=None):
+    """One class per pixel of the 10 m grid: a 1x1 convolution, enlarged where the level is coarser.
 
     Args:
         classes: number N of classes.
-        level: which level of the encoder it reads; `stride_1` gives the map at full resolution.
+        level: which level of the encoder it reads. None: the finest map.
 
     Input shape:
-        A dict of levels (B, H, W, C).
+        A dict of levels; the one read is `stride_n` (B, H / n, W / n, C). Where n is not 1, it must
+        divide H and W.
 
     Output shape:
-        Logits (B, H, W, N), float32.
+        Logits (B, H, W, N), float32; from a coarser level enlarged n times, bilinearly.
 
     Returns:
         A function `head(levels, name)`.
 
     Raises:
-        InvalidArgumentError: `classes` is no positive integer, or the encoder lacks `level`.
+        InvalidArgumentError: `classes` is no positive integer, or the encoder lacks `level` or has no map.
 
     Example:
         >>> import keras
         >>> head = map_head(11)
         >>> head({"stride_1": keras.Input((120, 120, 64))}, name="land_cover_map").shape
         (None, 120, 120, 11)
+        >>> head({"stride_12": keras.Input((10, 10, 256))}, name="land_cover_map").shape
+        (None, 120, 120, 11)
     """
-    _check_classes(classes)
+    check_positive("classes", classes)
 
     def head(levels, name):
-        return layers.Conv2D(classes, 1, dtype="float32", name=name)(_pick(levels, level, name))
+        maps = map_levels(levels)
+        chosen = level or level_name(min(maps, default=1))
+        x = _pick(levels, chosen, name)
+        _check_map(x, chosen)
+        stride = {level_name(stride): stride for stride in maps}.get(chosen, 1)
+        if stride == 1:
+            return layers.Conv2D(classes, 1, dtype="float32", name=name)(x)
+        logits = layers.Conv2D(classes, 1, dtype="float32", name=f"{name}_{chosen}")(x)
+        return Enlarge(stride, dtype="float32", name=name)(logits)
 
     return head
 
 
 def _pooled_head(units, pooling, dropout, level):
     def head(levels, name):
-        x = _pick(levels, level, name)
-        if pooling == "average":
-            x = layers.GlobalAveragePooling2D(name=f"{name}_pooling")(x)
-        else:
-            _check_fixed_size(x, name)
-            x = layers.Conv2D(1, 1, name=f"{name}_convolution")(x)
-            x = layers.Flatten(name=f"{name}_flatten")(x)
+        chosen = level or _scene_level(levels)
+        x = _pick(levels, chosen, name)
+        if chosen != VECTOR:
+            _check_map(x, chosen)
+            x = _pool(x, pooling, name)
         if dropout:
             x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
         return layers.Dense(units, dtype="float32", name=name)(x)
 
     return head
+
+
+def _pool(x, pooling, name):
+    if pooling == "average":
+        return layers.GlobalAveragePooling2D(name=f"{name}_pooling")(x)
+    _check_fixed_size(x, name)
+    x = layers.Conv2D(1, 1, name=f"{name}_convolution")(x)
+    return layers.Flatten(name=f"{name}_flatten")(x)
+
+
+def _scene_level(levels):
+    """Which level describes the whole patch best: no map, or the map that was made from all others."""
+    maps = map_levels(levels)
+    if VECTOR in levels:
+        return VECTOR
+    return level_name(1 if 1 in maps else max(maps, default=1))
 
 
 def _pick(levels, level, name):
@@ -131,12 +159,14 @@ def _pick(levels, level, name):
             f"`level` of the head {name!r} must be one of {list(levels)}, the levels of its encoder. "
             f"Received: level={level!r}."
         )
-    x = levels[level]
+    return levels[level]
+
+
+def _check_map(x, level):
     if len(x.shape) != 4:
         raise InvalidArgumentError(
             f"`level` must be a map of shape (batch, height, width, channels). Received: {level!r} of shape {x.shape}."
         )
-    return x
 
 
 def _check_fixed_size(x, name):
@@ -145,11 +175,6 @@ def _check_fixed_size(x, name):
             f'`pooling="flatten"` of the head {name!r} needs a fixed height and width: build the encoder with, '
             f'say, shape=(120, 120, channels), or take pooling="average". Received: a level of shape {x.shape}.'
         )
-
-
-def _check_classes(classes):
-    if not isinstance(classes, int) or isinstance(classes, bool) or classes < 1:
-        raise InvalidArgumentError(f"`classes` must be a positive integer. Received: classes={classes!r}.")
 
 
 def _dropout_rate(dropout, pooling, flatten_default):

@@ -4,11 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import ops
 
 from eokeras.errors import InvalidArgumentError
 from eokeras.models import unet
-from tests.checks import assert_same, check_model, to_numpy
+from tests.checks import assert_same, check_gradients, check_model, count_trainable, to_numpy
 
 STRIDES = (1, 2, 4, 8, 16)
 
@@ -80,13 +79,9 @@ def count_by_hand(channels, width):
     )
 
 
-def count(variables):
-    return sum(int(np.prod(variable.shape)) for variable in variables)
-
-
 @pytest.mark.parametrize(("channels", "width"), [(12, 4), (2, 6)])
 def test_trainable_weights_follow_the_formula(channels, width):
-    assert count(unet((32, 32, channels), width=width, name="s2").trainable_variables) == count_by_hand(channels, width)
+    assert count_trainable(unet((32, 32, channels), width=width, name="s2")) == count_by_hand(channels, width)
 
 
 def test_formula_gives_the_tutorials_number_at_width_64():
@@ -95,25 +90,10 @@ def test_formula_gives_the_tutorials_number_at_width_64():
 
 
 def test_gradient_reaches_every_weight():
-    model = unet((33, 32, 2), width=2, name="s2")
     x = np.random.default_rng(3).normal(size=(2, 33, 32, 2)).astype("float32")
-    with tf.GradientTape() as tape:
-        levels = model({"s2": x}, training=True)
-        loss = sum(ops.mean(ops.square(level - 1.0)) for level in levels.values())
-    gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
-    silent = [
-        variable.path
-        for variable, gradient in zip(model.trainable_variables, gradients, strict=True)
-        if gradient is None
-    ]
-    assert silent == []
-    kernels = [
-        float(np.abs(gradient).max())
-        for variable, gradient in zip(model.trainable_variables, gradients, strict=True)
-        if variable.name == "kernel"
-    ]
-    assert len(kernels) == 18
-    assert min(kernels) > 0
+    model = unet((33, 32, 2), width=2, name="s2")
+    check_gradients(model, {"s2": x})
+    assert len([weight for weight in model.trainable_variables if weight.name == "kernel"]) == 18
 
 
 @pytest.mark.parametrize("shape", [(15, 120, 12), (120, 8, 12), (None, 1, 12)])

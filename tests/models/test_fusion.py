@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from eokeras.errors import InvalidArgumentError
-from eokeras.models import early_fusion, late_fusion
+from eokeras.models import early_fusion, late_fusion, multitask, scene_head, unet
 from tests.checks import check_model, small_encoder, to_numpy
 
 SHAPES = {"s2": (32, 32, 3), "s1": (32, 32, 2), "dem": (32, 32, 1)}
@@ -67,6 +67,22 @@ def test_gradient_reaches_every_branch(fuse):
     for name in SHAPES:
         assert np.abs(gradients[0][name]).max() > 0, name
     assert all(gradient is not None for gradient in gradients[1])
+
+
+def test_optical_data_and_elevation_are_stacked_to_one_more_channel():
+    model = early_fusion({"s2": (32, 32, 12), "dem": (32, 32, 1)}, small_encoder)
+    assert [tensor.name for tensor in model.inputs] == ["s2", "dem"]
+    assert model.get_layer("early_fusion_stack_small").input_shape == (None, 32, 32, 13)
+
+
+def test_weights_at_width_64_are_the_tutorials():
+    """The tutorial's classification head: 1x1 convolution to one channel, flatten, dense to 12 classes."""
+    heads = {"climate_zone": scene_head(12, pooling="flatten")}
+    shapes = {"s2": (120, 120, 12), "s1": (120, 120, 2)}
+    late = late_fusion({name: unet(shape, name=name) for name, shape in shapes.items()})
+    for backbone, weights in ((early_fusion(shapes), 17_446_541), (late, 34_712_205)):
+        model = multitask(backbone, heads)
+        assert sum(int(np.prod(variable.shape)) for variable in model.trainable_variables) == weights
 
 
 def test_a_fusion_may_be_a_branch_of_a_fusion():

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from eokeras.errors import InvalidArgumentError
-from eokeras.models import map_head, regression_head, scene_head
+from eokeras.models import dense_encoder, map_head, regression_head, resnet, scene_head, unet_encoder, vit
+from tests.checks import dtype_policy
 
 LEVELS = {"stride_1": (16, 16, 6), "stride_2": (8, 8, 4)}
 RNG = np.random.default_rng(0)
@@ -61,6 +62,79 @@ def test_heads_read_the_level_they_are_told(head):
     assert attach(head).get_layer("task").get_weights()[0].shape[0] == 4
 
 
+FINE, MIDDLE, COARSE = (16, 16, 6), (8, 8, 4), (4, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("levels", "channels"),
+    [
+        ({"stride_1": FINE, "stride_2": MIDDLE}, 6),
+        ({"stride_2": MIDDLE, "stride_4": COARSE}, 3),
+        ({"stride_16": COARSE, "stride_2": MIDDLE}, 3),  # by number, neither by order nor by letters
+        ({"stride_12": COARSE}, 3),
+        ({"vector": (5,)}, 5),
+        ({"stride_1": FINE, "vector": (5,)}, 5),
+    ],
+)
+@pytest.mark.parametrize("factory", [lambda: scene_head(2), regression_head])
+def test_heads_of_a_patch_read_the_vector_or_full_resolution_or_the_coarsest_map(factory, levels, channels):
+    assert attach(factory(), levels=levels).get_layer("task").get_weights()[0].shape[0] == channels
+
+
+@pytest.mark.parametrize("pooling", ["average", "flatten"])
+def test_nothing_is_pooled_of_a_vector(pooling):
+    model = attach(scene_head(3, pooling=pooling), levels={"vector": (5,)})
+    kernel, bias = model.get_layer("task").get_weights()
+    x = RNG.normal(size=(2, 5)).astype("float32")
+    np.testing.assert_allclose(model.predict({"vector": x}, verbose=0), x @ kernel + bias, rtol=1e-4, atol=1e-5)
+    assert model.count_params() == 5 * 3 + 3
+
+
+def test_map_head_reads_the_finest_map():
+    model = attach(map_head(3), levels={"stride_16": COARSE, "stride_2": MIDDLE, "vector": (5,)})
+    assert model.get_layer("task_stride_2").get_weights()[0].shape == (1, 1, 4, 3)
+    assert model.output.shape == (None, 16, 16, 3)
+
+
+@pytest.mark.parametrize(("head", "sizes"), [(map_head(2), (4, 5)), (map_head(2, level="stride_3"), (None, None))])
+def test_map_of_a_coarser_level_is_enlarged_bilinearly(head, sizes):
+    model = attach(head, levels={"stride_3": (*sizes, 3)})
+    kernel, bias = model.get_layer("task_stride_3").get_weights()
+    x = RNG.normal(size=(1, 4, 5, 3)).astype("float32")
+    coarse = x[0] @ kernel[0, 0] + bias
+    by_hand = np.zeros((12, 15, 2))
+    for row in range(12):
+        for column in range(15):
+            y, z = ((place + 0.5) / 3 - 0.5 for place in (row, column))
+            for i in range(4):
+                for j in range(5):  # hat functions; beyond the outermost centres the edge repeats
+                    y_in, z_in = min(max(y, 0), 3), min(max(z, 0), 4)
+                    by_hand[row, column] += max(0, 1 - abs(y_in - i)) * max(0, 1 - abs(z_in - j)) * coarse[i, j]
+    assert model.output.shape == (None, *(size and 3 * size for size in sizes), 2)
+    np.testing.assert_allclose(np.asarray(model({"stride_3": x}))[0], by_hand, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        lambda: dense_encoder((8,), width=4, name="x"),
+        lambda: resnet((24, 24, 2), width=1, name="x"),
+        lambda: unet_encoder((24, 24, 2), width=1, name="x", stride=2),
+        lambda: vit((24, 24, 2), patch_size=12, width=4, depth=1, heads=1, mlp_width=4, name="x"),
+    ],
+)
+def test_heads_fit_every_encoder(encoder):
+    with dtype_policy("mixed_bfloat16"):
+        levels = encoder().output
+        outputs = [scene_head(3)(levels, name="scene"), regression_head()(levels, name="number")]
+        if "vector" not in levels:
+            outputs.append(map_head(3)(levels, name="map"))
+    stride = 2 if "stride_2" in levels and levels["stride_2"].shape[1] == 24 else 1  # the encoder that begins there
+    shapes = [(None, 3), (None, 1), (None, 24 * stride, 24 * stride, 3)]
+    assert [output.shape for output in outputs] == shapes[: len(outputs)]
+    assert {output.dtype for output in outputs} == {"float32"}
+
+
 def test_dropout_can_be_chosen():
     assert rates(attach(scene_head(3, dropout=0.3))) == [0.3]
     assert rates(attach(scene_head(3, pooling="flatten", dropout=0))) == []
@@ -105,6 +179,14 @@ def test_flatten_needs_a_fixed_size():
         attach(regression_head(pooling="flatten"), name="season", levels={"stride_1": (None, None, 6)})
 
 
-def test_a_level_must_be_a_map():
+@pytest.mark.parametrize("head", [scene_head(3), map_head(3)])
+def test_a_level_must_be_a_map(head):
     with pytest.raises(InvalidArgumentError, match="`level` must be a map"):
-        attach(scene_head(3), levels={"stride_1": (6,)})
+        attach(head, levels={"stride_1": (6,)})
+
+
+def test_scalars_have_no_map():
+    with pytest.raises(InvalidArgumentError, match=r"head 'task' must be one of \['vector'\]"):
+        attach(map_head(3), levels={"vector": (6,)})
+    with pytest.raises(InvalidArgumentError, match=r"`level` must be a map.*'vector' of shape \(None, 6\)"):
+        attach(map_head(3, level="vector"), levels={"vector": (6,)})

@@ -1,0 +1,165 @@
+"""The vision transformer against a slow transcription in NumPy, and the dense encoder."""
+
+import math
+
+import numpy as np
+import pytest
+
+from eokeras.errors import InvalidArgumentError
+from eokeras.layers import sine_cosine_positions
+from eokeras.models import dense_encoder, vit
+from tests.checks import check_gradients, check_model, check_saved_model, count_trainable, to_numpy
+
+RNG = np.random.default_rng(0)
+SMALL = {"patch_size": 4, "width": 8, "depth": 2, "heads": 2, "mlp_width": 12}
+IMAGE = RNG.normal(size=(2, 8, 12, 3)).astype("float32")
+
+
+# ---- The published network, written out ------------------------------------------------------------------------
+
+
+def normalise(model, x, name):
+    scale, shift = model.get_layer(name).get_weights()
+    centred = x - x.mean(axis=-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-6) * scale + shift
+
+
+def attend(model, x, heads, name):
+    """Scaled dot-product attention, head by head."""
+    w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o = model.get_layer(name).get_weights()
+    result = 0
+    for head in range(heads):
+        query, key, value = (x @ kernel[:, head] + bias[head] for kernel, bias in ((w_q, b_q), (w_k, b_k), (w_v, b_v)))
+        scores = np.exp(query @ key.transpose(0, 2, 1) / np.sqrt(query.shape[-1]))
+        result = result + scores / scores.sum(axis=-1, keepdims=True) @ value @ w_o[head]
+    return result + b_o
+
+
+def gelu(x):
+    return x * 0.5 * (1 + np.vectorize(math.erf)(x / np.sqrt(2)))
+
+
+def dense(model, x, name):
+    kernel, bias = model.get_layer(name).get_weights()
+    return x @ kernel + bias
+
+
+def forward(model, image, patch_size, width, depth, heads, mlp_width):
+    rows, columns = image.shape[1] // patch_size, image.shape[2] // patch_size
+    kernel, bias = model.get_layer("patches").get_weights()
+    x = np.zeros((len(image), rows * columns, width))
+    for row in range(rows):
+        for column in range(columns):
+            corner = (slice(None), *(slice(patch_size * place, patch_size * (place + 1)) for place in (row, column)))
+            x[:, row * columns + column] = image[corner].reshape(len(image), -1) @ kernel.reshape(-1, width) + bias
+    x = x + sine_cosine_positions(rows, columns, width)
+    for block in range(1, depth + 1):
+        name = f"block_{block}"
+        x = x + attend(model, normalise(model, x, f"{name}_normalisation_1"), heads, f"{name}_attention")
+        hidden = gelu(dense(model, normalise(model, x, f"{name}_normalisation_2"), f"{name}_dense_1"))
+        assert hidden.shape[-1] == mlp_width
+        x = x + dense(model, hidden, f"{name}_dense_2")
+    return normalise(model, x, "normalisation").reshape(len(image), rows, columns, width)
+
+
+def test_level_equals_the_slow_transcription():
+    model = vit(IMAGE.shape[1:], name="s2", **SMALL)
+    model.set_weights([RNG.normal(scale=0.5, size=weight.shape) for weight in model.weights])
+    level = to_numpy(model({"s2": IMAGE}))["stride_4"]
+    np.testing.assert_allclose(level, forward(model, IMAGE, **SMALL), rtol=1e-4, atol=1e-4)
+
+
+# ---- Shapes and weights ----------------------------------------------------------------------------------------
+
+
+def test_vit_holds_its_contract(tmp_path):
+    build = lambda: vit(IMAGE.shape[1:], name="s2", **SMALL)  # noqa: E731
+    model = check_model(build, {"s2": IMAGE}, {"stride_4": (2, 2, 3, 8)}, tmp_path, logits=False)
+    check_saved_model(model, {"s2": IMAGE}, tmp_path)
+    assert model.name == "s2_vit"
+
+
+def count_by_hand(channels, patch_size, width, depth, mlp_width):
+    """Patches; per block two normalisations, four maps of attention and two dense layers; a last normalisation."""
+    attention = 4 * (width * width + width)
+    dense_layers = width * mlp_width + mlp_width + mlp_width * width + width
+    block = 2 * 2 * width + attention + dense_layers
+    return patch_size**2 * channels * width + width + depth * block + 2 * width
+
+
+def test_weights_of_the_tutorials_network():
+    model = vit((120, 120, 12), name="s2")
+    # 442,624 for the patches, 4 blocks of 1,024 + 263,168 + 262,912, and 512
+    assert count_trainable(model) == count_by_hand(12, 12, 256, 4, 512) == 2_551_552
+    assert model.output["stride_12"].shape == (None, 10, 10, 256)
+    assert {layer.key_dim for layer in model.layers if hasattr(layer, "key_dim")} == {64}
+
+
+def test_trainable_weights_follow_the_formula():
+    numbers = {name: number for name, number in SMALL.items() if name != "heads"}
+    assert count_trainable(vit(IMAGE.shape[1:], **SMALL)) == count_by_hand(3, **numbers)
+
+
+def test_gradient_reaches_every_weight():
+    check_gradients(vit(IMAGE.shape[1:], name="s2", **SMALL), {"s2": IMAGE})
+
+
+# ---- Bad input -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(None, 120, 3), (120, None, 3), (120, 100, 3), (16, 24, 3)])
+def test_patches_must_fill_a_fixed_size(shape):
+    with pytest.raises(InvalidArgumentError, match=r"`patch_size` must divide a fixed height and width.*patch_size=12"):
+        vit(shape, patch_size=12, width=8)
+
+
+def test_heads_share_the_width():
+    with pytest.raises(InvalidArgumentError, match=r"`width` must be a multiple of `heads`.*width=8, heads=3"):
+        vit((8, 8, 3), patch_size=4, width=8, heads=3)
+
+
+def test_width_must_be_a_multiple_of_four():
+    with pytest.raises(InvalidArgumentError, match=r"`width` must be a positive multiple of 4.*width=6"):
+        vit((8, 8, 3), patch_size=4, width=6, heads=2)
+
+
+@pytest.mark.parametrize("argument", ["patch_size", "width", "depth", "heads", "mlp_width"])
+@pytest.mark.parametrize("value", [0, -1, 2.0, None, True])
+def test_numbers_must_be_positive_integers(argument, value):
+    with pytest.raises(InvalidArgumentError, match=f"`{argument}` must be a positive integer"):
+        vit((8, 8, 3), **SMALL | {argument: value})
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, None), "s2"])
+def test_shapes_that_are_no_map_are_refused(shape):
+    with pytest.raises(InvalidArgumentError, match=r"`shape` must be \(height, width, channels\)"):
+        vit(shape, **SMALL)
+
+
+# ---- Scalars ---------------------------------------------------------------------------------------------------
+
+
+def test_dense_encoder_holds_its_contract(tmp_path):
+    x = RNG.normal(size=(5, 8)).astype("float32")
+    build = lambda: dense_encoder(width=6, depth=3)  # noqa: E731
+    model = check_model(build, {"era5": x}, {"vector": (5, 6)}, tmp_path, logits=False)
+    assert model.name == "era5_dense"
+    assert count_trainable(model) == 8 * 6 + 6 + 2 * (6 * 6 + 6)
+    by_hand = x
+    for index in (1, 2, 3):
+        by_hand = np.maximum(dense(model, by_hand, f"dense_{index}"), 0)
+    np.testing.assert_allclose(to_numpy(model({"era5": x}))["vector"], by_hand, rtol=1e-5, atol=1e-5)
+    check_gradients(model, {"era5": x})
+
+
+@pytest.mark.parametrize("shape", [8, (None,), (), (8, 8, 3)])
+def test_scalars_have_one_axis(shape):
+    with pytest.raises(InvalidArgumentError, match=r"`shape` of scalars must be \(channels,\)"):
+        dense_encoder(shape)
+
+
+@pytest.mark.parametrize("argument", ["width", "depth"])
+@pytest.mark.parametrize("value", [0, 1.5, None, True])
+def test_width_and_depth_of_dense_layers_are_positive(argument, value):
+    with pytest.raises(InvalidArgumentError, match=f"`{argument}` must be a positive integer"):
+        dense_encoder(**{argument: value})
