@@ -1,10 +1,11 @@
-"""The ben-ge data set: schema, reader, simulator, splits and TFRecord builder."""
+"""The ben-ge data set: schema, reader, simulator, published archives, splits and TFRecord builder."""
 
 from eokeras._lazy import lazy
 
 _NAMES = {
     "World": "eokeras.ben_ge.simulator",
     "convert": "eokeras.ben_ge.builder",
+    "download": "eokeras.ben_ge.archive",
     "load_schema": "eokeras.ben_ge.records",
     "make_split": "eokeras.ben_ge.splits",
     "open_source": "eokeras.ben_ge.source",
