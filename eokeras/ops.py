@@ -5,7 +5,7 @@ makes. They work on batches: parsing, resampling and arithmetic cost less per pa
 Letters: B batch, H rows, W columns, C channels.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,7 +21,8 @@ Operation = Callable[[Batch], Batch]
 _TENSORFLOW = SimpleNamespace(
     where=tf.where, isnan=tf.math.is_nan, isinf=tf.math.is_inf, minimum=tf.minimum, maximum=tf.maximum
 )
-_GRID = schema.RASTERS["s2_10m"].shape[:2]  # rows, columns of the common 10 m grid
+_PRESENT, _MASK = "_present", "_mask"
+_GRID_M = schema.RASTERS["s2_10m"].gsd_m  # ground sampling distance of the common grid
 
 
 def parse(fields: Sequence[str]) -> Callable[[tf.Tensor], Batch]:
@@ -51,14 +52,17 @@ def _decode(name: str, raw: tf.Tensor) -> tf.Tensor:
     return tf.reshape(values, (-1, *field.shape))
 
 
-def resample_to_10m(raster: tf.Tensor) -> tf.Tensor:
-    """(B, H, W, C) of any dtype at 10, 20 or 60 m -> (B, 120, 120, C) float32 on the 10 m grid.
+def resample_to_10m(raster: tf.Tensor, gsd_m: int) -> tf.Tensor:
+    """(B, H, W, C) of any dtype at `gsd_m` (10, 20 or 60) m -> the same extent in float32 on the 10 m grid.
 
-    Bilinear with half-pixel centres, edges repeated: GDAL's bilinear read before it rounds.
+    A whole patch gives (B, 120, 120, C), a crop of it fewer rows and columns. Bilinear with
+    half-pixel centres, edges repeated: GDAL's bilinear read before it rounds.
     """
-    if raster.shape[1:3] == _GRID:
+    factor = gsd_m // _GRID_M
+    if factor == 1:
         return tf.cast(raster, tf.float32)
-    return tf.image.resize(raster, _GRID, method="bilinear")
+    size = [rows * factor for rows in raster.shape[1:3]]
+    return tf.image.resize(raster, size, method="bilinear")
 
 
 def assemble_s2(bands: Sequence[str], calibrated: Calibration | None) -> Operation:
@@ -75,7 +79,7 @@ def assemble_s2(bands: Sequence[str], calibrated: Calibration | None) -> Operati
         order[stored.index(band), column] = 1
 
     def apply(batch: Batch) -> Batch:
-        stack = [resample_to_10m(batch[name]) for name in groups]
+        stack = [resample_to_10m(batch[name], schema.RASTERS[name].gsd_m) for name in groups]
         stack = stack[0] if len(stack) == 1 else tf.concat(stack, axis=-1)
         # A gather along the last axis costs twice a product with a permutation matrix, which
         # is exact because the numbers come from integers and are finite.
@@ -125,9 +129,53 @@ def valid_mask(raster: str, channels: Sequence[str]) -> Operation:
 
     def apply(batch: Batch) -> Batch:
         finite = tf.math.is_finite(tf.gather(batch[raster], order, axis=-1))
-        return {f"{raster}_mask": tf.cast(finite, tf.float32)}
+        return {f"{raster}{_MASK}": tf.cast(finite, tf.float32)}
 
     return apply
+
+
+def present(name: str, field: str) -> Operation:
+    """Makes the presence input of `name` (B, 1) float32: 1, since every patch of these records has it.
+
+    Args:
+        name: an input, or a stored Sentinel-2 group: those share `s2_present`.
+        field: a field of the records that the input is made from; it tells the size of the batch.
+    """
+    made = presence_name(modality_of(name))
+
+    def apply(batch: Batch) -> Batch:
+        return {made: tf.ones((tf.shape(batch[field])[0], 1))}
+
+    return apply
+
+
+def presence_name(modality: str) -> str:
+    """Name of the input that tells whether a modality is there (1) or missing (0): `s2` -> `s2_present`."""
+    return f"{modality}{_PRESENT}"
+
+
+def modality_of(name: str) -> str:
+    """Modality of an input: `s2` for the stored groups of Sentinel-2, the input itself for all others."""
+    return "s2" if name in schema.S2_GROUPS else name
+
+
+def inputs_by_modality(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Groups inputs by modality, in the order of their first inputs.
+
+    The stored groups of Sentinel-2 are one modality, and the mask and the presence input of a
+    modality belong to it.
+
+    Example:
+        >>> inputs_by_modality(["s2_10m", "s2_60m", "s1", "s2_present", "s1_present"])
+        {'s2': ('s2_10m', 's2_60m', 's2_present'), 's1': ('s1', 's1_present')}
+    """
+    names = tuple(names)
+    known = {modality_of(name) for name in names}
+    found: dict[str, list[str]] = {}
+    for name in names:
+        owner = name.removesuffix(_PRESENT).removesuffix(_MASK)
+        found.setdefault(owner if owner in known else modality_of(name), []).append(name)
+    return {modality: tuple(members) for modality, members in found.items()}
 
 
 def make_target(name: str) -> Operation:

@@ -40,6 +40,7 @@ def make_dataset(
     calibrate: str | None = "standardise",
     resolution: str = "10m",
     masks: bool = False,
+    presence: bool = False,
     shuffle: bool = False,
     augment: Callable | None = None,
     seed: int | None = None,
@@ -65,6 +66,8 @@ def make_dataset(
         resolution: "10m", or "stored": then `s2` comes as `s2_10m` (B, 120, 120, 4),
             `s2_20m` (B, 60, 60, 6) and `s2_60m` (B, 20, 20, 2).
         masks: adds the input `s1_mask` (B, H, W, C) float32, 0 where backscatter is missing.
+        presence: adds an input `<input>_present` (B, 1) float32 of ones for each of `inputs` (one
+            `s2_present` for its stored groups), for models that can do without a modality.
         shuffle: new order in every epoch.
         augment: a function (batch, seed) -> batch, such as `eokeras.augment.dihedral()`.
         seed: makes order and augmentation repeatable.
@@ -87,8 +90,8 @@ def make_dataset(
     """
     recipe = functools.partial(
         make_dataset, records, split=split, inputs=inputs, targets=targets, batch_size=batch_size, bands=bands,
-        calibrate=calibrate, resolution=resolution, masks=masks, shuffle=shuffle, augment=augment, seed=seed,
-        cache=cache, repeat=repeat, drop_remainder=drop_remainder, metadata=metadata,
+        calibrate=calibrate, resolution=resolution, masks=masks, presence=presence, shuffle=shuffle, augment=augment,
+        seed=seed, cache=cache, repeat=repeat, drop_remainder=drop_remainder, metadata=metadata,
     )  # fmt: skip
     record_schema = load_schema(records)
     _check_names(record_schema, split, inputs, targets, metadata)
@@ -104,7 +107,7 @@ def make_dataset(
     if augment is not None:  # before resampling: fewer and smaller numbers to move
         seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
         dataset = tf.data.Dataset.zip(dataset, seeds).map(augment, num_parallel_calls=tf.data.AUTOTUNE)
-    dataset = _map(dataset, _finish(record_schema, channels, targets, calibrate, masks, metadata))
+    dataset = _map(dataset, _finish(record_schema, channels, targets, calibrate, masks, presence, metadata))
     dataset = dataset.prefetch(tf.data.AUTOTUNE)
     dataset.recipe = recipe
     return dataset
@@ -165,9 +168,14 @@ def _channels(records, inputs, bands, resolution) -> dict[str, tuple[str, ...]]:
 def _fields(channels, targets, metadata) -> tuple[str, ...]:
     fields = []
     for name, chosen in channels.items():
-        fields += ops.s2_groups_of(chosen) if name == "s2" else schema.INPUTS.get(name, (name,))
+        fields += _stored_fields(name, chosen)
     fields += [schema.TARGETS[name].feature for name in targets]
     return tuple(dict.fromkeys([*fields, *metadata]))
+
+
+def _stored_fields(name: str, channels) -> tuple[str, ...]:
+    """The fields of a record that an input with these channels is made from."""
+    return ops.s2_groups_of(channels) if name == "s2" else schema.INPUTS.get(name, (name,))
 
 
 def _serialised(records: RecordSchema, split: str, shuffle, seed, cache) -> tf.data.Dataset:
@@ -200,7 +208,7 @@ def _map(dataset: tf.data.Dataset, operation) -> tf.data.Dataset:
     return dataset.map(operation, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
-def _finish(records, channels, targets, calibrate, masks, metadata):
+def _finish(records, channels, targets, calibrate, masks, presence, metadata):
     """Composes parsed fields -> (inputs, targets[, metadata])."""
     operations = [ops.make_target(name) for name in targets]
     names = list(channels)
@@ -211,6 +219,10 @@ def _finish(records, channels, targets, calibrate, masks, metadata):
     if masks and "s1" in channels:
         operations.append(ops.valid_mask("s1", channels["s1"]))
         names.append("s1_mask")
+    if presence:
+        fields = {ops.modality_of(name): _stored_fields(name, chosen)[0] for name, chosen in channels.items()}
+        operations += [ops.present(modality, field) for modality, field in fields.items()]
+        names += map(ops.presence_name, fields)
     select = ops.select(names, targets)
 
     def apply(stored):

@@ -279,6 +279,27 @@ def test_augmentation_moves_inputs_and_maps_together(known_records):
     assert moved > 0
 
 
+def test_a_crop_is_a_window_of_the_patch_on_the_10_m_grid(known_records):
+    names = {"inputs": ("s2", "s1"), "targets": ("land_cover_map",), "metadata": ("patch_id",), "calibrate": None}
+    whole = every_patch(known_records.path, **names)
+    for patch_id, crop in every_patch(known_records.path, **names, augment=eo.augment.random_crop(48), seed=4).items():
+        assert {name: crop[name].shape[:2] for name in ("s2", "s1", "land_cover_map")} == {
+            "s2": (48, 48), "s1": (48, 48), "land_cover_map": (48, 48)
+        }  # fmt: skip
+        patch = whole[patch_id]
+        (corner,) = [
+            (row, column)
+            for row in range(0, 73, 6)
+            for column in range(0, 73, 6)
+            if np.array_equal(patch["s1"][row : row + 48, column : column + 48], crop["s1"], equal_nan=True)
+        ]
+        window = np.s_[corner[0] : corner[0] + 48, corner[1] : corner[1] + 48]
+        np.testing.assert_array_equal(crop["land_cover_map"], patch["land_cover_map"][window])
+        # Up to half a 60 m pixel from its border the crop cannot know the neighbours that the patch has.
+        inner = np.s_[3:-3, 3:-3]
+        np.testing.assert_allclose(crop["s2"][inner], patch["s2"][window][inner], rtol=1e-4)
+
+
 def test_augmentation_is_seeded_and_new_every_epoch(known_records):
     def epochs(seed):
         data = dataset(known_records.path, inputs=("dem",), augment=eo.augment.dihedral(), seed=seed)
@@ -310,6 +331,31 @@ def test_names_shapes_and_dtypes(known_records):
         "season": ((None,), tf.float32),
         "labels": ((None, 19), tf.float32),
     }
+
+
+def test_presence_is_one_per_patch_and_modality(known_records):
+    options = {"inputs": ("s1", "s2", "era5"), "batch_size": 4, "presence": True, "masks": True}
+    batches = [inputs for inputs, _ in dataset(known_records.path, **options)]
+    assert list(batches[0]) == ["s1", "s2", "era5", "s1_mask", "s1_present", "s2_present", "era5_present"]
+    for name in ("s1_present", "s2_present", "era5_present"):
+        assert batches[0][name].dtype == tf.float32
+        assert [batch[name].numpy().tolist() for batch in batches] == [[[1.0]] * 4, [[1.0]] * 2]
+    without = next(iter(dataset(known_records.path, **{**options, "presence": False})))[0]
+    np.testing.assert_array_equal(batches[0]["s2"], without["s2"])
+
+
+def test_stored_groups_share_one_presence(known_records):
+    options = {"inputs": ("s2", "s1"), "resolution": "stored", "presence": True}
+    spec = dataset(known_records.path, bands={"s2": ("B11", "B01")}, **options).element_spec[0]
+    assert list(spec) == ["s2_20m", "s2_60m", "s1", "s2_present", "s1_present"]
+    assert tuple(spec["s2_present"].shape) == (None, 1)
+    again = dataset(known_records.path, **options).recipe(metadata=("patch_id",))
+    assert "s2_present" in again.element_spec[0]
+
+
+def test_augmentation_leaves_presence_alone(known_records):
+    data = dataset(known_records.path, inputs=("dem",), presence=True, augment=eo.augment.dihedral(), seed=1)
+    assert all((inputs["dem_present"].numpy() == 1).all() for inputs, _ in data)
 
 
 def test_last_batch_is_kept_unless_dropped(known_records):

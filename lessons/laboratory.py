@@ -1,0 +1,193 @@
+"""What the lessons' long runs share: worlds as replicates, one recipe for all contestants, runs that outlive a kill.
+
+A run trains one contestant in one simulated world and scores it once. Its answer lies in a file
+of its own, so that an experiment goes on where it was killed. Contestants are compared over worlds
+(`eokeras.evaluate.paired_over_replicates`); learning rates are chosen on validation data of worlds that no
+result comes from.
+"""
+
+import json
+import math
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import tensorflow as tf
+
+import eokeras as eo
+from eokeras import ben_ge, evaluate
+
+PATCHES, FRACTIONS = 700, (0.44, 0.1, 0.46)
+"""Patches of a world, and the shares of its train, val and test split: at least 300 patches to test on."""
+
+TUNING_SEED = 100
+"""The world in which learning rates are chosen."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every contestant of an experiment is trained and tested; sizes in pixels of 10 m."""
+
+    tasks: tuple[str, ...] = ("climate_zone", "land_cover_map", "season")
+    training_crop: int = 36
+    test_crop: int = 72
+    epochs: int = 32
+    batch_size: int = 16
+
+
+# ----------------------------------------------------------------------- Worlds
+
+
+def make_records(work: Path, name: str, seed: int, world: ben_ge.World, patches: int = PATCHES) -> Path:
+    """Records of one simulated world, made once; the tree is deleted when they are."""
+    records = work / "records" / f"{name}-{seed}"
+    if not records.exists():
+        tree = work / "trees" / f"{name}-{seed}"
+        shutil.rmtree(tree, ignore_errors=True)
+        ben_ge.simulate(tree, patches, seed, world, processes=1)
+        ben_ge.convert(tree, records, fractions=FRACTIONS, seed=seed)
+        shutil.rmtree(tree)
+    return records
+
+
+# ----------------------------------------------------------------------- Data
+
+
+def training_batches(records: Path, inputs: Sequence[str], recipe: Recipe, seed: int, **options) -> tf.data.Dataset:
+    """Shuffled batches of random crops, flipped and turned; stored numbers are kept in memory."""
+    crops = eo.augment.chain(eo.augment.random_crop(recipe.training_crop), eo.augment.dihedral())
+    return eo.make_dataset(
+        records, "train", inputs, recipe.tasks, batch_size=recipe.batch_size, shuffle=True, seed=seed,
+        augment=crops, cache="memory", **options,
+    )  # fmt: skip
+
+
+def centre_crops(records: Path, split: str, inputs: Sequence[str], recipe: Recipe, **options) -> tf.data.Dataset:
+    """The middle of every patch, inputs and maps alike."""
+    first = (120 - recipe.test_crop) // 2
+    inner = slice(first, first + recipe.test_crop)
+
+    def crop(*parts):
+        return tuple(
+            {name: value[:, inner, inner] if value.shape.rank >= 3 else value for name, value in part.items()}
+            for part in parts
+        )
+
+    return eo.make_dataset(records, split, inputs, recipe.tasks, **options).map(crop)
+
+
+# ----------------------------------------------------------------------- Training
+
+
+@cache
+def compiled(build: Callable[[str], keras.Model], contestant: str) -> keras.Model:
+    """One compiled model per contestant and process: tracing it costs as much as training it."""
+    model = build(contestant)
+    model.compile(optimizer=keras.optimizers.AdamW(), loss=eo.losses.for_tasks(tuple(model.output)))
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def restart(model: keras.Model, fresh: keras.Model) -> None:
+    """Gives `model` the weights of `fresh`, and an optimizer that has seen nothing."""
+    model.set_weights(fresh.get_weights())
+    for variable in model.optimizer.variables:
+        variable.assign(tf.zeros_like(variable))
+
+
+def fit(
+    build: Callable[[str], keras.Model],
+    contestant: str,
+    records: Path,
+    inputs: Sequence[str],
+    recipe: Recipe,
+    seed: int,
+    learning_rate: float,
+    **options,
+) -> tuple[keras.Model, dict]:
+    """Trains with a cosine decay, and keeps the weights of the epoch with the lowest validation loss."""
+    model = compiled(build, contestant)
+    keras.utils.set_random_seed(seed)
+    restart(model, build(contestant))
+    keep_best = keras.callbacks.EarlyStopping(patience=recipe.epochs, restore_best_weights=True)
+    cosine = keras.callbacks.LearningRateScheduler(
+        lambda epoch: learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / recipe.epochs))
+    )
+    start = time.perf_counter()
+    history = model.fit(
+        training_batches(records, inputs, recipe, seed, **options),
+        validation_data=centre_crops(records, "val", inputs, recipe, **options).cache(),
+        epochs=recipe.epochs,
+        callbacks=[cosine, keep_best],
+        verbose=0,
+        shuffle=False,
+    )
+    losses = history.history["val_loss"]
+    return model, {
+        "best_epoch": 1 + losses.index(min(losses)),
+        "validation_loss": min(losses),
+        "seconds": round(time.perf_counter() - start, 1),
+        "learning_rate": learning_rate,
+        "weights": sum(math.prod(weight.shape) for weight in model.trainable_weights),
+    }
+
+
+def test_scores(model: keras.Model, records: Path, inputs: Sequence[str], recipe: Recipe, **options) -> dict:
+    """Scores on the test split, and what is needed to judge them."""
+    schema = eo.load_schema(records)
+    test = centre_crops(records, "test", inputs, recipe, metadata=evaluate.predictions.METADATA, **options)
+    scores = evaluate.score(model, test, schema)
+    return {
+        "scores": estimates(scores),
+        "baselines": {other.name: estimates(other) for other in scores.baselines},
+        "test_patches": schema.splits["test"],
+        "world": schema.world["fingerprint"],
+        "information": schema.world["information"],
+    }
+
+
+def estimates(scores: evaluate.Scores) -> dict[str, dict[str, float]]:
+    """Task -> metric -> value."""
+    return {
+        task: {name: estimate.value for name, estimate in score.estimates.items()}
+        for task, score in scores.tasks.items()
+    }
+
+
+# ----------------------------------------------------------------------- Running
+
+
+def remember(work: Path, name: str, compute: Callable[[], dict]) -> dict:
+    """What `compute` gives, from its file where it was computed before."""
+    path = work / "runs" / f"{name}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(f".{os.getpid()}")
+        unfinished.write_text(json.dumps(compute(), indent=1) + "\n", encoding="utf-8")
+        unfinished.rename(path)
+        print(name, flush=True)
+    return json.loads(path.read_text("utf-8"))
+
+
+def in_parallel(function: Callable, arguments: Iterable[tuple], processes: int = 2) -> list:
+    """`function(*each)` for each of `arguments`, in order; a run keeps about one core busy."""
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        return [future.result() for future in [pool.submit(function, *each) for each in arguments]]
+
+
+def write_results(path: Path, table: str, content: dict) -> None:
+    """Puts `content` under the name of its table into a lesson's results, leaving the other tables alone."""
+    results = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    unfinished = path.with_name(f".{path.name}.incomplete")
+    unfinished.write_text(json.dumps(results | {table: content}, indent=1) + "\n", encoding="utf-8")
+    unfinished.rename(path)
