@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo test test-all lint format lessons lessons-check clean
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -30,5 +30,14 @@ format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+lessons/node_modules/.package-lock.json: lessons/package-lock.json
+	npm ci --prefix lessons --no-audit --no-fund
+
+lessons: $(VENV)/.installed lessons/node_modules/.package-lock.json  ## what lessons are built of; needs Node and Chromium
+	$(BIN)/python lessons/build.py
+
+lessons-check: $(VENV)/.installed  ## notebooks, slides and quoted numbers agree with their sources
+	$(BIN)/python lessons/build.py --check
+
 clean:
-	rm -rf $(VENV) $(DEMO) build *.egg-info
+	rm -rf $(VENV) $(DEMO) build *.egg-info lessons/node_modules lessons/*/work

@@ -1,6 +1,6 @@
 """The fusion ladder: what does each way of joining sensors add, at equal weights and equal tuning?
 
-    python lessons/3_data_fusion/experiment.py WORK    # goes on where it was killed; writes `ladder` of results.json
+    python lessons/3_data_fusion/experiment.py WORK    # resumable; writes `ladder` of results.json
 
 Run card
     question     scores of each rung minus those of Sentinel-2 alone, on climate zone, land-cover map and season

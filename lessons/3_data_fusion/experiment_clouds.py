@@ -1,6 +1,6 @@
 """Dose and response: does radar gain in worth as clouds hide the ground from Sentinel-2?
 
-    python lessons/3_data_fusion/experiment_clouds.py WORK    # goes on where it was killed; writes `clouds` of results.json
+    python lessons/3_data_fusion/experiment_clouds.py WORK    # resumable; writes `clouds` of results.json
 
 Run card
     question     pixel accuracy of the land-cover map, late fusion minus Sentinel-2, by the share of cloudy pixels

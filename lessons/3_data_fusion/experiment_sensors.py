@@ -1,6 +1,6 @@
 """Missing sensors: what remains of a score when a modality is gone, with and without DropModality?
 
-    python lessons/3_data_fusion/experiment_sensors.py WORK   # goes on where it was killed; writes `sensors` of results.json
+    python lessons/3_data_fusion/experiment_sensors.py WORK   # resumable; writes `sensors` of results.json
 
 Run card
     question     scores of one model of three modalities (S2, S1, DEM) for each of their seven subsets, trained with
