@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from eokeras.ben_ge.schema import SIMULATED
 from eokeras.errors import InvalidArgumentError, UnwritableError
 
 _STYLE = """
@@ -153,6 +154,60 @@ def score_tables(scores) -> tuple[Table, ...]:
         Table(headings, [row[1:] for row in rows if row[0] == task], caption=_task_caption(score))
         for task, score in scores.tasks.items()
     )
+
+
+def comparison_section(
+    comparisons: Sequence = (),
+    *,
+    importance=None,
+    subsets=None,
+    title: str = "Comparisons",
+    text: str = "",
+    simulated: bool = False,
+) -> Section:
+    """A section of paired comparisons, modality importance and subsets of modalities, of those that are given.
+
+    Args:
+        comparisons: `Comparison` and `ReplicateComparison` objects of `eokeras.evaluate`.
+        importance: `ModalityImportance`.
+        subsets: `SubsetScores`, or `SubsetComparison` for two models side by side.
+        title, text: of the section.
+        simulated: whether the data come from the simulator, where only replicates are given.
+
+    Returns:
+        A `Section` with a figure and a table for each, and every sentence that must stand beside them.
+
+    Raises:
+        InvalidArgumentError: nothing was given.
+    """
+    from eokeras import plot  # matplotlib, which a page of text does without
+
+    results = [*comparisons, *(result for result in (importance, subsets) if result is not None)]
+    if not results:
+        raise InvalidArgumentError("`comparisons`, `importance` or `subsets` must be given. Received: none.")
+    figures, tables = [], []
+    if comparisons:
+        figures.append(Picture(plot.comparison_chart(comparisons, simulated=simulated), "Paired differences"))
+        tables += _comparison_tables(comparisons)
+    if importance is not None:
+        alt = "What the model loses when one modality is shuffled across the patches"
+        figures.append(Picture(plot.importance_chart(importance), alt))
+        tables.append(Table(importance.headings, importance.rows(), caption=alt))
+    if subsets is not None:
+        sides = (subsets.first, subsets.second) if hasattr(subsets, "first") else (subsets,)
+        alt = "Scores of every subset of modalities"
+        figures.append(Picture(plot.subset_chart(*sides), alt))
+        tables.append(Table(subsets.headings, subsets.rows(), caption=alt))
+    notes = [SIMULATED] if simulated else []
+    notes += [sentence for result in results for sentence in getattr(result, "sentences", ())]
+    return Section(title, text, notes=tuple(dict.fromkeys(notes)), tables=tables, figures=figures)
+
+
+def _comparison_tables(comparisons) -> list[Table]:
+    tables = [Table(item.headings, item.rows(), "Paired differences") for item in comparisons if hasattr(item, "rows")]
+    replicates = [(f"{item.first} - {item.second}", str(item)) for item in comparisons if not hasattr(item, "rows")]
+    caption = "Paired differences over worlds or seeds"
+    return [*tables, *([Table(("comparison", "result"), replicates, caption)] if replicates else [])]
 
 
 def _task_caption(score) -> str:

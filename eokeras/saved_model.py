@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 import eokeras
+from eokeras import ops
 from eokeras.ben_ge import schema as ben_ge
 from eokeras.ben_ge.records import RecordSchema
 from eokeras.calibration import calibration_for
@@ -61,6 +62,8 @@ def export(
         `path`. Its signature `serve` (and `serving_default`) takes a dict of float32 stored
         numbers with all bands in canonical order, (B, H, W, C) or (B, C), and returns a dict.
         H and W are free unless the model fixes them (heads with `pooling="flatten"` do).
+        Presence inputs (`s1_present`) of the model are inputs here too, (B, 1): 1 where the modality
+        is there, 0 where it is missing; NaN may then stand in its place.
 
         - class or map target: `<target>` uint8 class ids (B,) or (B, H, W) and
           `<target>_probabilities` float32 (..., classes);
@@ -111,8 +114,7 @@ def serving_model(model: keras.Model, schema: RecordSchema, *, calibrate="standa
 
     Inputs and outputs are those of `export`; the weights are shared with `model`.
     """
-    names = input_names(model)
-    check_choices("model inputs", names, schema)
+    check_choices("model inputs", input_names(model), [*schema, *_possible_presence(model)])
     outputs = model.output if isinstance(model.output, dict) else {}
     if not outputs:
         raise InvalidArgumentError(f"`model` must have a dict of outputs by target. Received: {type(model.output)}.")
@@ -126,6 +128,8 @@ def serving_model(model: keras.Model, schema: RecordSchema, *, calibrate="standa
             channels=schema[name].channels,
             name=f"calibrate_{name}",
         )(tensor)
+        if name in used
+        else tensor
         for name, tensor in inputs.items()
     ]
     logits = model(calibrated, training=False)
@@ -135,11 +139,24 @@ def serving_model(model: keras.Model, schema: RecordSchema, *, calibrate="standa
     return keras.Model(list(inputs.values()), answers, name=f"{model.name}_serving")
 
 
+def _possible_presence(model: keras.Model) -> dict[str, str]:
+    """Presence input -> modality, for the modalities that the model takes."""
+    modalities = [ops.modality_of(name) for name in input_names(model)]
+    return {ops.presence_name(modality): modality for modality in modalities if modality in ben_ge.INPUTS}
+
+
+def _presence_inputs(model: keras.Model) -> dict[str, str]:
+    """Presence input -> modality, of those that the model has."""
+    possible = _possible_presence(model)
+    return {name: possible[name] for name in input_names(model) if name in possible}
+
+
 def _used_channels(model: keras.Model, schema: RecordSchema, bands) -> dict[str, tuple[str, ...]]:
-    """Channel names by input in the order that the model takes them."""
-    check_choices("bands", bands, input_names(model))
+    """Channel names by input in the order that the model takes them; presence inputs have none."""
+    rasters = [tensor for tensor in model.inputs if tensor.name not in _presence_inputs(model)]
+    check_choices("bands", bands, [tensor.name for tensor in rasters])
     used = {}
-    for tensor in model.inputs:
+    for tensor in rasters:
         used[tensor.name] = tuple(bands.get(tensor.name, schema[tensor.name].channels))
         check_choices(f"bands[{tensor.name!r}]", used[tensor.name], schema[tensor.name].channels)
         if len(used[tensor.name]) != tensor.shape[-1]:
@@ -151,8 +168,12 @@ def _used_channels(model: keras.Model, schema: RecordSchema, bands) -> dict[str,
 
 
 def _input_shapes(model: keras.Model, schema: RecordSchema) -> dict[str, tuple[int | None, ...]]:
-    """Shape of a serving input: height and width of the model, all canonical channels."""
-    return {tensor.name: (*tensor.shape[1:-1], len(schema[tensor.name].channels)) for tensor in model.inputs}
+    """Shape of a serving input: height and width of the model, all canonical channels; (1,) of a presence input."""
+    presence = _presence_inputs(model)
+    return {
+        tensor.name: (1,) if tensor.name in presence else (*tensor.shape[1:-1], len(schema[tensor.name].channels))
+        for tensor in model.inputs
+    }
 
 
 def input_names(model: keras.Model) -> list[str]:
@@ -189,19 +210,13 @@ def _save(serving: keras.Model, path: Path) -> None:
 def describe(model: keras.Model, schema: RecordSchema, calibrate: str, bands=None) -> dict:
     """What `schema.json` holds: everything a user of the exported model must know."""
     used = _used_channels(model, schema, bands or {})
+    presence = _presence_inputs(model)
     inputs = {
-        name: {
-            "shape": ["batch", *(size or axis for size, axis in zip(shape, "HWC", strict=False))],
-            "dtype": "float32",
-            "channels": list(schema[name].channels),
-            "used_channels": list(used[name]),
-            "unit": _UNITS["s2" if name in ben_ge.S2_GROUPS else name],
-            "statistics": schema.statistics.get(name),
-        }
+        name: _describe_presence(presence[name])
+        if name in presence
+        else _describe_input(name, shape, used[name], schema)
         for name, shape in _input_shapes(model, schema).items()
     }
-    for name in inputs.keys() & {"s2", *ben_ge.S2_GROUPS}:
-        inputs[name]["reflectance"] = {band: schema.metadata["reflectance"][band] for band in schema[name].channels}
     outputs = {
         task: {
             "kind": ben_ge.TARGETS[task].kind,
@@ -217,6 +232,32 @@ def describe(model: keras.Model, schema: RecordSchema, calibrate: str, bands=Non
         "records": {"name": schema.name, "fingerprint": schema.fingerprint, "split": schema.split},
         "simulated": schema.world is not None,
         "versions": {name: version(name) for name in ("tensorflow", "keras")} | {"eokeras": eokeras.__version__},
+    }
+
+
+def _describe_input(name: str, shape, used_channels, schema: RecordSchema) -> dict:
+    description = {
+        "shape": ["batch", *(size or axis for size, axis in zip(shape, "HWC", strict=False))],
+        "dtype": "float32",
+        "channels": list(schema[name].channels),
+        "used_channels": list(used_channels),
+        "unit": _UNITS[ops.modality_of(name)],
+        "statistics": schema.statistics.get(name),
+    }
+    if ops.modality_of(name) == "s2":
+        reflectance = schema.metadata["reflectance"]
+        description["reflectance"] = {band: reflectance[band] for band in schema[name].channels}
+    return description
+
+
+def _describe_presence(modality: str) -> dict:
+    return {
+        "shape": ["batch", 1],
+        "dtype": "float32",
+        "channels": ["presence"],
+        "used_channels": ["presence"],
+        "unit": f"1 where {modality} is there, 0 where it is missing; NaN may then stand in its place",
+        "statistics": None,
     }
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from eokeras import evaluate
 from eokeras.errors import InvalidArgumentError, UnwritableError
-from eokeras.report import Picture, Section, Table, score_tables, write_report
+from eokeras.report import Picture, Section, Table, comparison_section, score_tables, write_report
 from tests.evaluate.cases import SHAPES, make_arrays, make_dataset, make_schema, pass_through
 
 VOID_ELEMENTS = ("meta", "img")
@@ -94,6 +94,33 @@ def test_scores_become_tables(tmp_path):
     assert sum(len(table.rows) for table in tables) == len(scores.rows())
     path = write_report(tmp_path / "report.html", title="Scores", sections=[Section("All", tables=tables)])
     assert "15 tiles" in " ".join(Reader(path.read_text()).text)
+
+
+def test_comparisons_become_a_section(tmp_path):
+    data, schema = make_dataset(make_arrays()), make_schema(world={"seed": 0})
+    model = pass_through(SHAPES)
+    sides = [evaluate.score(model, data, schema, name=name) for name in ("late fusion", "S2 alone")]
+    replicates = evaluate.paired_over_replicates([0.5, 0.6], [0.4, 0.5], first="late", second="early")
+    comparisons = [evaluate.compare(*sides), replicates]
+    options = {"modalities": ("zone_logits",), "resamples": 50}
+    importance = evaluate.modality_importance(model, data, schema, repeats=1, **options)
+    subsets = evaluate.subset_scores(model, data, schema, **options)
+    section = comparison_section(comparisons, importance=importance, subsets=subsets, title="Evidence")
+    assert [len(table.rows) for table in section.tables] == [7, 1, 7, 14]
+    assert section.notes[0] == evaluate.SIMULATED
+    assert len(section.notes) == len(set(section.notes))
+    path = write_report(tmp_path / "report.html", title="Evidence", sections=[section])
+    reader = Reader(path.read_text())
+    assert len(reader.named("img")) == 3
+    words = " ".join(reader.text)
+    assert "late fusion - S2 alone" in words
+    assert "late - early" in words
+    assert "illustration, not evidence" in words
+
+
+def test_a_section_needs_something_to_compare():
+    with pytest.raises(InvalidArgumentError, match="must be given"):
+        comparison_section()
 
 
 def test_a_page_is_replaced_whole(tmp_path):

@@ -17,6 +17,7 @@ from scipy.special import expit, softmax
 import eokeras as eo
 from eokeras import models
 from eokeras.errors import InvalidArgumentError, TargetExistsError, UnwritableError
+from tests.checks import small_encoder
 
 TARGETS = ("climate_zone", "land_cover_map", "season", "labels", "land_cover_fractions")
 BANDS = {"s2": ("B08", "B04", "B01"), "s1": ("VH", "VV")}
@@ -135,6 +136,81 @@ def test_schema_beside_the_model(known_records, exported):
     card = (exported[1] / "MODEL_CARD.md").read_text("utf-8")
     assert "accuracy 0.5" in card
     assert "VV, VH" in card
+
+
+# ---- missing modalities --------------------------------------------------------------------------------------------
+
+
+def model_with_presence():
+    """Season = (mean of s2, or 5 where s2 is missing) + 10 x (mean of s1, or 7), in calibrated numbers."""
+    names = ("s2_20m", "s1")
+    rasters = {name: keras.Input((None, None, count), name=name) for name, count in zip(names, (6, 2), strict=True)}
+    presence = {name: keras.Input((1,), name=name) for name in ("s2_present", "s1_present")}
+    means = [keras.ops.mean(tensor, axis=(1, 2, 3))[:, None] for tensor in rasters.values()]
+    s2, s1 = (
+        keras.ops.where(there > 0.5, mean, instead)
+        for mean, there, instead in zip(means, presence.values(), (5.0, 7.0), strict=True)
+    )
+    return keras.Model([*rasters.values(), *presence.values()], {"season": s2 + 10 * s1}, name="season")
+
+
+def test_presence_inputs_are_served(known_records, tmp_path):
+    schema = eo.load_schema(known_records.path)
+    path = eo.export(model_with_presence(), tmp_path / "model", schema, bands={"s1": ("VH", "VV")})
+    read = {"inputs": ("s2", "s1"), "resolution": "stored", "batch_size": 3, "bands": {"s2": schema["s2_20m"].channels}}
+    calibrated, stored = (
+        {name: value.numpy() for name, value in data.items()}
+        for data, _ in (
+            next(iter(eo.make_dataset(known_records.path, "test", calibrate=kind, **read)))
+            for kind in ("standardise", None)
+        )
+    )
+    stored["s1"][1] = np.nan
+    stored |= {"s2_present": np.array([[1], [1], [0]], "float32"), "s1_present": np.array([[1], [0], [1]], "float32")}
+    loaded = tf.saved_model.load(path)
+    served = loaded.serve({name: tf.constant(value) for name, value in stored.items()})["season"]
+    s2, s1 = (calibrated[name].mean(axis=(1, 2, 3)) for name in ("s2_20m", "s1"))
+    np.testing.assert_allclose(served, [s2[0] + 10 * s1[0], s2[1] + 70, 5 + 10 * s1[2]], rtol=1e-4)
+
+    content = json.loads((path / "schema.json").read_text("utf-8"))
+    assert list(content["inputs"]) == ["s2_20m", "s1", "s2_present", "s1_present"]
+    assert content["inputs"]["s1_present"]["shape"] == ["batch", 1]
+    assert content["inputs"]["s1_present"]["unit"].startswith("1 where s1 is there, 0 where it is missing")
+    assert "- `s2_present` (batch, 1) float32" in (path / "MODEL_CARD.md").read_text("utf-8")
+
+
+def test_a_missing_raster_does_not_leak(known_records, tmp_path):
+    """With DropModality, whatever stands in the place of a missing modality, NaN too, changes nothing."""
+    schema = eo.load_schema(known_records.path)
+    encoders = {name: small_encoder(schema[name].shape, name) for name in ("s2", "s1")}
+    heads = {"season": models.regression_head(), "land_cover_map": models.map_head(11)}
+    model = models.multitask(models.drop_modality(models.late_fusion(encoders)), heads)
+    path = eo.export(model, tmp_path / "model", schema)
+    stored = {name: value.numpy() for name, value in batches(known_records.path, None).items()}
+    calibrated = {name: value.numpy() for name, value in batches(known_records.path, "standardise").items()}
+    one, none = np.ones((3, 1), "float32"), np.zeros((3, 1), "float32")
+    loaded = tf.saved_model.load(path)
+    answers = []
+    for fill in (np.nan, -np.inf, 1e6, -12.0):
+        given = stored | {"s1": np.full_like(stored["s1"], fill), "s2_present": one, "s1_present": none}
+        answers.append(loaded.serve({name: tf.constant(value) for name, value in given.items()}))
+    for answer in answers[1:]:
+        for name, value in answer.items():
+            np.testing.assert_array_equal(value, answers[0][name])
+    expected = model.predict_on_batch(calibrated | {"s2_present": one, "s1_present": none})["season"][:, 0]
+    np.testing.assert_allclose(answers[0]["season"], expected, atol=1e-4)
+    there = loaded.serve(
+        {name: tf.constant(v) for name, v in (stored | {"s2_present": one, "s1_present": one}).items()}
+    )
+    assert np.abs(there["season"] - answers[0]["season"]).max() > 1e-4
+
+
+def test_presence_of_an_unknown_modality_is_named(known_records, tmp_path):
+    schema = eo.load_schema(known_records.path)
+    inputs = [keras.Input((None, None, 2), name="s1"), keras.Input((1,), name="dem_present")]
+    outputs = {"season": keras.ops.mean(inputs[0], axis=(1, 2, 3))[:, None] + inputs[1]}
+    with pytest.raises(InvalidArgumentError, match=r"`model inputs` may hold .*'s1_present'.*Received: 'dem_present'"):
+        eo.export(keras.Model(inputs, outputs), tmp_path / "model", schema)
 
 
 # ---- bad input -----------------------------------------------------------------------------------------------------

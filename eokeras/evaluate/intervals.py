@@ -78,6 +78,8 @@ class ReplicateComparison:
             would not have excluded zero.
         smallest_difference_power_80: the true difference that such a design finds in 80 % of its
             repetitions.
+        first, second: names of the methods.
+        metric: name of the score, which tells whether less is better; "" where not given.
     """
 
     mean: float
@@ -86,6 +88,9 @@ class ReplicateComparison:
     replicates: int
     smallest_difference: float | None
     smallest_difference_power_80: float | None
+    first: str = "first"
+    second: str = "second"
+    metric: str = ""
 
     @property
     def excludes_zero(self) -> bool:
@@ -100,6 +105,9 @@ class ReplicateComparison:
     def to_dict(self) -> dict:
         """JSON-able content."""
         return {
+            "first": self.first,
+            "second": self.second,
+            "metric": self.metric,
             "mean": self.mean,
             "low": self.low,
             "high": self.high,
@@ -122,11 +130,20 @@ class ReplicateComparison:
         return text
 
 
-def paired_over_replicates(first_values: Sequence[float], second_values: Sequence[float]) -> ReplicateComparison:
+def paired_over_replicates(
+    first_values: Sequence[float],
+    second_values: Sequence[float],
+    *,
+    first: str = "first",
+    second: str = "second",
+    metric: str = "",
+) -> ReplicateComparison:
     """Mean paired difference over replicates with its 95 % t interval.
 
     Args:
         first_values, second_values: one score per replicate (world or training seed), in the same order.
+        first, second: names of the methods, for tables and charts.
+        metric: name of the score, such as "mean_iou" or "mae".
 
     Raises:
         InvalidArgumentError: lengths differ, nothing was given, or a value is not finite.
@@ -135,22 +152,22 @@ def paired_over_replicates(first_values: Sequence[float], second_values: Sequenc
         >>> print(paired_over_replicates([0.52, 0.55, 0.50, 0.54, 0.53], [0.48, 0.50, 0.49, 0.50, 0.47]).mean)
         0.04
     """
-    first, second = (np.asarray(values, "float64") for values in (first_values, second_values))
-    if first.ndim != 1 or first.shape != second.shape or not first.size:
+    one, other = (np.asarray(values, "float64") for values in (first_values, second_values))
+    if one.ndim != 1 or one.shape != other.shape or not one.size:
         raise InvalidArgumentError(
             "`first_values` and `second_values` must hold one number per replicate each, in the same order. "
-            f"Received: shapes {first.shape} and {second.shape}."
+            f"Received: shapes {one.shape} and {other.shape}."
         )
-    if not (np.isfinite(first).all() and np.isfinite(second).all()):
-        raise InvalidArgumentError(f"Scores of replicates must be finite. Received: {first} and {second}.")
+    if not (np.isfinite(one).all() and np.isfinite(other).all()):
+        raise InvalidArgumentError(f"Scores of replicates must be finite. Received: {one} and {other}.")
     from scipy import stats
 
-    differences, count = first - second, len(first)
+    differences, count, names = one - other, len(one), (first, second, metric)
     mean = round(float(differences.mean()), 12)  # hides the rounding error of decimal scores
     if count == 1:
-        return ReplicateComparison(mean, None, None, 1, None, None)
+        return ReplicateComparison(mean, None, None, 1, None, None, *names)
     error = float(differences.std(ddof=1)) / np.sqrt(count)
     quantile = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)
     half = float(quantile * error)
     power = float((quantile + stats.t.ppf(0.8, count - 1)) * error)
-    return ReplicateComparison(mean, mean - half, mean + half, count, half, power)
+    return ReplicateComparison(mean, mean - half, mean + half, count, half, power, *names)

@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from eokeras.ben_ge import schema as facts
 from eokeras.errors import InvalidArgumentError
-from eokeras.evaluate.patch_statistics import patch_statistics
-from eokeras.evaluate.scores import Scores, group_of, kind_of, task_score
+from eokeras.evaluate.scores import Scores, kind_of
+from eokeras.evaluate.tally import Tally, check_finite, class_names
 
 METADATA = ("patch_id", "tile", "date")
 
@@ -70,11 +69,11 @@ def score(
     """
     dataset = with_metadata(dataset)
     tasks = tuple(dataset.element_spec[1])
-    _check_outputs(model, tasks)
-    constants, notes = _trivial_baselines(tasks, schema)
+    check_outputs(model, tasks)
+    constants, notes = trivial_baselines(tasks, schema)
     if name in constants or name in {other.name for other in baselines}:
         raise InvalidArgumentError(f"`name` must differ from the names of the baselines. Received: name={name!r}.")
-    predictors = {name: _model_predictor(model, tasks), **constants}
+    predictors = {name: model_predictor(model, tasks), **constants}
     main, *trivial = score_predictors(predictors, dataset, schema, seed=seed, resamples=resamples)
     for other in baselines:
         _check_same_patches(main, other)
@@ -94,40 +93,14 @@ def score_predictors(
     Returns:
         one `Scores` per predictor, in their order.
     """
-    statistics: dict[str, dict[str, list]] = {name: {} for name in predictors}
-    metadata: dict[str, list] = {}
-    for inputs, targets, *rest in dataset.as_numpy_iterator():
-        for key, values in (rest[0] if rest else {}).items():
-            metadata.setdefault(key, []).append(values)
+    tally = Tally(schema)
+    for inputs, targets, *metadata in dataset.as_numpy_iterator():
+        tally.add_patches(*metadata)
         shapes = {task: reference.shape for task, reference in targets.items()}
         for name, predict in predictors.items():
-            for task, prediction in predict(inputs, shapes).items():
-                _check_finite(name, task, prediction)
-                values = patch_statistics(kind_of(task), targets[task], prediction, len(class_names(task, schema)))
-                statistics[name].setdefault(task, []).append(values)
-    if not any(statistics.values()):
-        raise InvalidArgumentError("`dataset` must hold at least one patch. Received: an empty dataset.")
-    columns = {key: _as_text(np.concatenate(values)) for key, values in metadata.items()}
-    options = {"seed": seed, "resamples": resamples}
-    return tuple(_scores(name, tasks, columns, schema, options) for name, tasks in statistics.items())
-
-
-def _as_text(values: np.ndarray) -> np.ndarray:
-    """Strings as TensorFlow gives them (bytes, UTF-8) -> str."""
-    return np.array([value.decode() if isinstance(value, bytes) else str(value) for value in values])
-
-
-def _scores(name, statistics, columns, schema, options) -> Scores:
-    tasks = {}
-    for task, batches in statistics.items():
-        groups = columns.get(group_of(task))
-        note = "" if groups is not None else f"no {group_of(task)} of each patch, so no groups: no interval"
-        if "patch_id" not in columns:
-            groups, note = None, "no patch ids, so no groups: no interval"
-        tasks[task] = task_score(
-            task, kind_of(task), class_names(task, schema), np.concatenate(batches), groups, note=note, **options
-        )
-    return Scores(name, tasks, columns.get("patch_id"), (), (), getattr(schema, "world", None) is not None)
+            tally.add(name, tally.statistics(name, targets, predict(inputs, shapes)))
+    scores = tally.scores(seed=seed, resamples=resamples)
+    return tuple(scores[name] for name in predictors)
 
 
 def with_metadata(dataset):
@@ -157,21 +130,6 @@ def _has_metadata(dataset) -> bool:
     return isinstance(spec, tuple) and len(spec) == 3 and set(METADATA) <= set(spec[2])
 
 
-def class_names(task: str, schema) -> tuple[str, ...]:
-    """Class names of a target by the schema; () for regression."""
-    kind_of(task)
-    return tuple((getattr(schema, "classes", None) or {}).get(task, facts.TARGETS[task].classes))
-
-
-def _check_finite(name, task, prediction):
-    bad = np.size(prediction) - np.count_nonzero(np.isfinite(prediction))
-    if bad:
-        raise InvalidArgumentError(
-            f"Predictions must be finite. Received: NaN or infinity in {bad} of {np.size(prediction)} values of "
-            f"{task!r} by {name!r}."
-        )
-
-
 def _check_same_patches(main: Scores, other: Scores):
     if other.simulated != main.simulated:
         raise InvalidArgumentError("`baselines` must not mix scores of simulated and real data.")
@@ -184,7 +142,8 @@ def _check_same_patches(main: Scores, other: Scores):
 # --- The model ---------------------------------------------------------------------------------------
 
 
-def _check_outputs(model, tasks):
+def check_outputs(model, tasks) -> None:
+    """Raises `InvalidArgumentError` naming the targets that a functional model does not output."""
     outputs = model.output if hasattr(model, "output") else None
     if isinstance(outputs, dict):
         lacking = [task for task in tasks if task not in outputs]
@@ -195,16 +154,18 @@ def _check_outputs(model, tasks):
             )
 
 
-def _model_predictor(model, tasks) -> Predict:
+def model_predictor(model, tasks) -> Predict:
+    """The model as a predictor: logits or values become class ids, labels or numbers in the shape of the reference."""
     names = [tensor.name for tensor in model.inputs] if getattr(model, "inputs", None) else None
 
     def predict(inputs, shapes):
         # By name, so that an input that the model does not know can never shift the others.
         lacking = [key for key in names or () if key not in inputs]
         if lacking:
+            way = " Make it with `presence=True`." if any(key.endswith("_present") for key in lacking) else ""
             raise InvalidArgumentError(
                 f"`dataset` must hold every input of the model. Received: inputs {sorted(inputs)}, "
-                f"which lack {', '.join(map(repr, lacking))}."
+                f"which lack {', '.join(map(repr, lacking))}.{way}"
             )
         outputs = model.predict_on_batch({key: inputs[key] for key in names} if names else inputs)
         if not isinstance(outputs, dict):
@@ -230,7 +191,7 @@ def _decide(task: str, output: np.ndarray, shape: tuple) -> np.ndarray:
         expected = (*shape, output.shape[-1])  # the class list of the schema decides, in `patch_statistics`
     if output.shape != expected:
         raise InvalidArgumentError(f"Output {task!r} of `model` must have shape {expected}. Received: {output.shape}.")
-    _check_finite("model", task, output)
+    check_finite("model", task, output)
     if kind in ("class", "map"):
         return output.argmax(axis=-1)
     if kind == "multilabel":
@@ -244,7 +205,7 @@ def _decide(task: str, output: np.ndarray, shape: tuple) -> np.ndarray:
 # --- Trivial baselines -------------------------------------------------------------------------------
 
 
-def _trivial_baselines(tasks, schema) -> tuple[dict[str, Predict], tuple[str, ...]]:
+def trivial_baselines(tasks, schema) -> tuple[dict[str, Predict], tuple[str, ...]]:
     """Predictors that know the training labels alone, and why some are missing."""
     constants: dict[str, dict[str, np.ndarray]] = {}
     notes = []

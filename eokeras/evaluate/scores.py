@@ -92,12 +92,12 @@ class TaskScore:
     @property
     def confusion(self) -> np.ndarray | None:
         """Counts, reference x prediction, shape (C, C), of class and map targets; else None."""
-        return self.totals.astype("int64") if self.kind in ("class", "map") else None
+        return np.rint(self.totals).astype("int64") if self.kind in ("class", "map") else None
 
     @property
     def support(self) -> np.ndarray | None:
         """Patches, pixels or labels of each class in the reference, shape (C,)."""
-        return class_support(self.kind, self.totals).astype("int64") if self.classes_scored else None
+        return np.rint(class_support(self.kind, self.totals)).astype("int64") if self.classes_scored else None
 
     @property
     def per_class(self) -> np.ndarray | None:
@@ -275,7 +275,7 @@ def write_scores(scores, path: str | Path) -> Path:
     """Writes `scores.to_dict()` as JSON, whole or not at all; replaces an older file.
 
     Args:
-        scores: `Scores`, `Comparison` or `ReplicateComparison`.
+        scores: any result object with `to_dict`: `Scores`, `Comparison`, `ReplicateComparison`, ...
         path: the file, usually `scores.json`.
 
     Raises:

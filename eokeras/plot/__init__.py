@@ -6,18 +6,24 @@ elevation with hillshade. No pyplot, so nothing global changes; save with `figur
 """
 
 from eokeras.plot.charts import confusion_matrix, curves, score_chart
+from eokeras.plot.differences import comparison_chart, importance_chart
+from eokeras.plot.experiments import dose_response, subset_chart
 from eokeras.plot.images import maps, samples
 from eokeras.plot.rendering import hillshade, land_cover_rgb, true_colour
 from eokeras.plot.style import MODALITY_COLOURS
 
 __all__ = [
     "MODALITY_COLOURS",
+    "comparison_chart",
     "confusion_matrix",
     "curves",
+    "dose_response",
     "hillshade",
+    "importance_chart",
     "land_cover_rgb",
     "maps",
     "samples",
     "score_chart",
+    "subset_chart",
     "true_colour",
 ]

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from eokeras.errors import InvalidArgumentError
 from eokeras.evaluate.patch_statistics import LOWER_IS_BETTER
 from eokeras.evaluate.scores import Scores, metric_name
-from eokeras.plot.style import STYLE, finish
+from eokeras.plot.style import STYLE, finish, task_text
 
 _BASELINE_STYLES = (("#4D4D4D", "s"), ("#4D4D4D", "D"), ("#4D4D4D", "^"), ("#4D4D4D", "v"), ("#4D4D4D", "h"))
 
@@ -139,7 +139,7 @@ def _curve(axis, name, values):
         if not np.all(np.isnan(checked)):
             place = int(np.nanargmin(checked) if less else np.nanargmax(checked))
             best = f"\nbest validation {checked[place]:.3f} at epoch {place + 1}"
-    axis.set_title(_task_text(name) + best, loc="left")
+    axis.set_title(task_text(name) + best, loc="left")
     axis.set_xlabel("epoch")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axis.set_xlim(0.5, max(len(values[name]), 2) + 0.5)
@@ -151,8 +151,8 @@ def _confusion_title(found) -> str:
     metric = "pixel_accuracy" if found.kind == "map" else "accuracy"
     estimate = found.estimates[metric]
     if not counts.any():
-        return f"{_task_text(found.task)}: no labels"
-    title = f"{_task_text(found.task)}: {metric_name(metric)} {estimate} {estimate.interval}".rstrip()
+        return f"{task_text(found.task)}: no labels"
+    title = f"{task_text(found.task)}: {metric_name(metric)} {estimate} {estimate.interval}".rstrip()
     wrong = counts - np.diag(np.diag(counts))
     if wrong.any():
         row, column = np.unravel_index(wrong.argmax(), wrong.shape)
@@ -175,7 +175,7 @@ def _dots(axis, pairs, everyone):
             _dot(axis, found.estimates[metric], position, order, other.name)
             position += 0.2
         ticks.append((top + position - 0.2) / 2)
-        labels.append(f"{_task_text(task)}\n{metric_name(metric).split(' (')[0]}")
+        labels.append(f"{task_text(task)}\n{metric_name(metric).split(' (')[0]}")
         position += 0.28
         axis.axhline(position - 0.24, color="#EEEEEE", linewidth=0.8)
     axis.set_yticks(ticks, labels)
@@ -206,10 +206,6 @@ def _chart_title(scores) -> str:
     if any(estimate.low is not None for score in scores.tasks.values() for estimate in score.estimates.values()):
         return "Scores with 95 % intervals over groups, beside baselines"
     return "Scores beside baselines (no intervals: illustration, not evidence)"
-
-
-def _task_text(name: str) -> str:
-    return name.replace("_", " ").replace("iou", "IoU").replace("f1", "F1").replace("mae", "MAE")
 
 
 def _short(number: int) -> str:

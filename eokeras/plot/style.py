@@ -13,6 +13,16 @@ MODALITY_COLOURS = {
 }
 """One colour per modality in every figure."""
 
+CONTESTANT_STYLES = (
+    ("#332288", "o", "-"),
+    ("#CC6677", "s", "--"),
+    ("#44AA99", "^", "-."),
+    ("#999933", "D", ":"),
+    ("#882255", "v", (0, (5, 1, 1, 1, 1, 1))),
+    ("#555555", "P", (0, (1, 1))),
+)
+"""Colour, marker and line of methods side by side, told apart in grey too; no modality has these colours."""
+
 STYLE = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -28,6 +38,11 @@ _PAD_INCHES = 3 / 72  # of constrained layout, above the title
 _LINE_INCHES = 11 * 1.25 / 72  # of the title, 11 points
 _TITLE_CHARACTER_INCHES = 0.115  # widths of an average character: bold at 11 points, plain at 8
 _CHARACTER_INCHES = 0.066
+
+
+def task_text(name: str) -> str:
+    """Name of a target or metric as a label: `climate_zone_mean_iou` -> "climate zone mean IoU"."""
+    return name.replace("_", " ").replace("iou", "IoU").replace("f1", "F1").replace("mae", "MAE")
 
 
 def finish(figure, title, schema, simulated=False):
