@@ -25,16 +25,18 @@ from eokeras.models.fusion.joints import TokensToMap
 def cross_attention_fusion(encoders, decoder=None, width=None, attention_heads=4, name="cross_attention_fusion"):
     """At the coarsest level each modality attends to all others; finer levels are joined as in middle fusion.
 
-        h_s2 ── norm ─┬─ query ─────── attention ── + h_s2 ─┐
-                      └─ key, value ──────┐                 ├ concatenate, 1x1, BN, ReLU ── h
-                      ┌─ key, value ── (above)              │
-        h_s1 ── norm ─┴─ query ─────── attention ── + h_s1 ─┘
+        h_s2 ─┬─────────────────────────────── + ── z_s2 ─┐
+              └─ LN ── query ────── attention ─┘          │
+                                        │                 ├─ concatenate, 1x1, BN, ReLU ── h
+        h_s1 ─── LN ── key, value ──────┘                 │
+        and the other way round ───────────────── z_s1 ───┘
 
     z_m = h_m + softmax(Q K^T / sqrt(d)) V with Q from LN(h_m), and K and V from LN(h_j) of all j other
     than m, their tokens in one row; then h = ReLU(BN(W [z_1, ..., z_M])). So a pixel of one sensor can
     draw on any place of another: the two need not match pixel by pixel. Tokens carry no position but
-    what their encoders told them. A vector (scalars) is one token. With one modality there are no
-    others, and its tokens attend to each other (self-attention).
+    what their encoders told them. A vector (scalars) is one token; where it is all there is to attend
+    to, nothing can be chosen and every pixel gets the same. With one modality there are no others,
+    and its tokens attend to each other (self-attention).
 
     Args:
         encoders, decoder, name: as in `middle_fusion`. Attention is at the coarsest level that all

@@ -22,10 +22,10 @@ from eokeras.models.fusion.joints import GatedSum
 def middle_fusion(encoders, decoder=None, width=None, name="middle_fusion"):
     """Joins the features of all modalities at every level; one decoder reads what was joined.
 
-        s2 ── f_s2 ── stride_1 ─┐
-                 └─── stride_2 ─┼┐   ┌ stride_1 ┐
-        s1 ── f_s1 ── stride_1 ─┘├ join         ├── decoder ── levels
-                 └─── stride_2 ──┘   └ stride_2 ┘
+        s2 ── f_s2 ─┬─ stride_1 ──┬─ join ── stride_1 ─┐
+                    └─ stride_2 ─┬┼─ join ── stride_2 ─┴─ decoder ── levels
+        s1 ── f_s1 ─┬─ stride_1 ─┼┘
+                    └─ stride_2 ─┘
 
     h = ReLU(BN(W [h_1, ..., h_M])) at each level, W a 1x1 convolution. Unlike in late fusion the
     decoder is shared, and modalities may enter at different levels: Sentinel-2 bands at their stored
