@@ -5,7 +5,7 @@ makes. They work on batches: parsing, resampling and arithmetic cost less per pa
 Letters: B batch, H rows, W columns, C channels.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from eokeras import calibration
 from eokeras.ben_ge import schema
+from eokeras.ben_ge.input_names import MASK, modality_of, presence_name
 from eokeras.calibration import Calibration
 
 Batch = dict[str, tf.Tensor]
@@ -21,7 +22,6 @@ Operation = Callable[[Batch], Batch]
 _TENSORFLOW = SimpleNamespace(
     where=tf.where, isnan=tf.math.is_nan, isinf=tf.math.is_inf, minimum=tf.minimum, maximum=tf.maximum
 )
-_PRESENT, _MASK = "_present", "_mask"
 _GRID_M = schema.RASTERS["s2_10m"].gsd_m  # ground sampling distance of the common grid
 
 
@@ -129,7 +129,7 @@ def valid_mask(raster: str, channels: Sequence[str]) -> Operation:
 
     def apply(batch: Batch) -> Batch:
         finite = tf.math.is_finite(tf.gather(batch[raster], order, axis=-1))
-        return {f"{raster}{_MASK}": tf.cast(finite, tf.float32)}
+        return {f"{raster}{MASK}": tf.cast(finite, tf.float32)}
 
     return apply
 
@@ -147,35 +147,6 @@ def present(name: str, field: str) -> Operation:
         return {made: tf.ones((tf.shape(batch[field])[0], 1))}
 
     return apply
-
-
-def presence_name(modality: str) -> str:
-    """Name of the input that tells whether a modality is there (1) or missing (0): `s2` -> `s2_present`."""
-    return f"{modality}{_PRESENT}"
-
-
-def modality_of(name: str) -> str:
-    """Modality of an input: `s2` for the stored groups of Sentinel-2, the input itself for all others."""
-    return "s2" if name in schema.S2_GROUPS else name
-
-
-def inputs_by_modality(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Groups inputs by modality, in the order of their first inputs.
-
-    The stored groups of Sentinel-2 are one modality, and the mask and the presence input of a
-    modality belong to it.
-
-    Example:
-        >>> inputs_by_modality(["s2_10m", "s2_60m", "s1", "s2_present", "s1_present"])
-        {'s2': ('s2_10m', 's2_60m', 's2_present'), 's1': ('s1', 's1_present')}
-    """
-    names = tuple(names)
-    known = {modality_of(name) for name in names}
-    found: dict[str, list[str]] = {}
-    for name in names:
-        owner = name.removesuffix(_PRESENT).removesuffix(_MASK)
-        found.setdefault(owner if owner in known else modality_of(name), []).append(name)
-    return {modality: tuple(members) for modality, members in found.items()}
 
 
 def make_target(name: str) -> Operation:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from eokeras import ops
 from eokeras.ben_ge import schema
+from eokeras.ben_ge.input_names import modality_of, presence_name
 from eokeras.ben_ge.records import RecordSchema, load_schema
 from eokeras.calibration import calibration_for
 from eokeras.errors import InvalidArgumentError, RecordsError, check_choice, check_choices
@@ -220,9 +221,9 @@ def _finish(records, channels, targets, calibrate, masks, presence, metadata):
         operations.append(ops.valid_mask("s1", channels["s1"]))
         names.append("s1_mask")
     if presence:
-        fields = {ops.modality_of(name): _stored_fields(name, chosen)[0] for name, chosen in channels.items()}
+        fields = {modality_of(name): _stored_fields(name, chosen)[0] for name, chosen in channels.items()}
         operations += [ops.present(modality, field) for modality, field in fields.items()]
-        names += map(ops.presence_name, fields)
+        names += map(presence_name, fields)
     select = ops.select(names, targets)
 
     def apply(stored):

@@ -15,8 +15,8 @@ import keras
 import tensorflow as tf
 
 import eokeras
-from eokeras import ops
 from eokeras.ben_ge import schema as ben_ge
+from eokeras.ben_ge.input_names import modality_of, presence_name
 from eokeras.ben_ge.records import RecordSchema
 from eokeras.calibration import calibration_for
 from eokeras.errors import (
@@ -141,8 +141,8 @@ def serving_model(model: keras.Model, schema: RecordSchema, *, calibrate="standa
 
 def _possible_presence(model: keras.Model) -> dict[str, str]:
     """Presence input -> modality, for the modalities that the model takes."""
-    modalities = [ops.modality_of(name) for name in input_names(model)]
-    return {ops.presence_name(modality): modality for modality in modalities if modality in ben_ge.INPUTS}
+    modalities = [modality_of(name) for name in input_names(model)]
+    return {presence_name(modality): modality for modality in modalities if modality in ben_ge.INPUTS}
 
 
 def _presence_inputs(model: keras.Model) -> dict[str, str]:
@@ -241,10 +241,10 @@ def _describe_input(name: str, shape, used_channels, schema: RecordSchema) -> di
         "dtype": "float32",
         "channels": list(schema[name].channels),
         "used_channels": list(used_channels),
-        "unit": _UNITS[ops.modality_of(name)],
+        "unit": _UNITS[modality_of(name)],
         "statistics": schema.statistics.get(name),
     }
-    if ops.modality_of(name) == "s2":
+    if modality_of(name) == "s2":
         reflectance = schema.metadata["reflectance"]
         description["reflectance"] = {band: reflectance[band] for band in schema[name].channels}
     return description

@@ -23,6 +23,7 @@ ROOMS = (
     "errors",
     "command_line",
     "ben_ge.schema",
+    "ben_ge.input_names",
     "ben_ge.source",
     "ben_ge.simulator",
     "ben_ge.archive",

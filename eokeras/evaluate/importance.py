@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eokeras.ben_ge.input_names import inputs_by_modality
 from eokeras.errors import InvalidArgumentError, check_choices
 from eokeras.evaluate.comparison import Comparison, compare
 from eokeras.evaluate.predictions import check_outputs, model_predictor, with_metadata
@@ -155,8 +156,6 @@ def modality_importance(
 
 def model_modalities(model, dataset) -> dict[str, tuple[str, ...]]:
     """Modality -> its inputs, of the inputs that `model` takes; of all in `dataset` where it names none."""
-    from eokeras.ops import inputs_by_modality  # imports TensorFlow, which a data set has done by now
-
     names = [tensor.name for tensor in model.inputs] if getattr(model, "inputs", None) else dataset.element_spec[0]
     return inputs_by_modality(names)
 

@@ -5,10 +5,10 @@ Letters: B batch, H rows, W columns, C channels.
 
 import keras
 
+from eokeras.ben_ge.input_names import inputs_by_modality, presence_name
 from eokeras.errors import InvalidArgumentError
 from eokeras.layers import DropModality
 from eokeras.models.fusion.branches import check_levels, finest_first, own_inputs
-from eokeras.ops import inputs_by_modality, presence_name
 
 
 def drop_modality(backbone, rate=0.3, name="drop_modality"):
