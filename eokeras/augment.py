@@ -37,19 +37,21 @@ def chain(*augmentations: Augmentation) -> Augmentation:
 def random_crop(size: int) -> Augmentation:
     """One random square window per patch, the same ground for all its rasters.
 
-    Windows begin and end on 60 m pixels, so that rasters of 10, 20 and 60 m still cover one
-    extent: every entry of shape (B, H, W) or (B, H, W, C) is cut, maps and masks included;
-    others pass unchanged.
+    Windows begin and end on 60 m pixels, so that rasters of 10, 20 and 60 m still cover one extent:
+    every raster of the batch is cut, maps included. The shares of land cover are counted anew in the
+    window's map. Labels of the scene (climate zone, season, BigEarthNet-19) pass unchanged, though
+    what one of the 19 labels names may lie outside of the window.
 
     Args:
         size: rows and columns of the window on the 10 m grid: a multiple of 6, 6 to 120.
 
     Returns:
-        A function (batch, seed of shape (2,)) -> batch with rasters of size / 120 of their height and width.
-        Rasters must be whole patches.
+        A function (batch of stored fields, seed of shape (2,)) -> batch with rasters of size / 120 of their
+        height and width.
 
     Raises:
-        InvalidArgumentError: `size` is no such number, or a raster has been cropped before.
+        InvalidArgumentError: `size` is no such number, a raster is no whole patch (it may have been cropped
+            before), or there are shares of land cover but no map to count them in.
 
     Example:
         >>> cropped = random_crop(24)({"s2_60m": tf.zeros((1, 20, 20, 2))}, tf.constant([0, 1]))
@@ -63,22 +65,40 @@ def random_crop(size: int) -> Augmentation:
     def apply(batch: Batch, seed: tf.Tensor) -> Batch:
         count = tf.shape(next(iter(batch.values())))[0]
         corners = tf.random.stateless_uniform((2, count), seed, maxval=places, dtype=tf.int32)
-        return {
-            name: _window(values, corners, size) if values.shape.rank >= 3 else values for name, values in batch.items()
+        cropped = {
+            name: _window(name, values, corners, size) if values.shape.rank >= 3 else values
+            for name, values in batch.items()
         }
+        if "land_cover_fractions" in batch:
+            cropped["land_cover_fractions"] = _fractions(cropped)
+        return cropped
 
     return apply
 
 
-def _window(values: tf.Tensor, corners: tf.Tensor, size: int) -> tf.Tensor:
-    per_cell, rest = divmod(values.shape[1] * _STEP, _PATCH)  # pixels of this raster along one 60 m pixel
-    if not per_cell or rest:
+def _window(name: str, values: tf.Tensor, corners: tf.Tensor, size: int) -> tf.Tensor:
+    stored = schema.RASTERS[name].shape[:2] if name in schema.RASTERS else "a stored raster"
+    if tuple(values.shape[1:3]) != stored:
         raise InvalidArgumentError(
-            f"A random crop needs rasters of whole patches, {_PATCH} rows at 10 m. Received: shape={values.shape}."
+            "A random crop needs whole patches as stored. "
+            f"Received: {name!r} of {tuple(values.shape[1:3])}, not {stored}."
         )
+    per_cell = stored[0] * _STEP // _PATCH  # pixels of this raster along one 60 m pixel
     inside = tf.range(size // _STEP * per_cell)
     rows, columns = (first[:, tf.newaxis] * per_cell + inside for first in tf.unstack(corners, num=2))
     return tf.gather(tf.gather(values, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
+
+
+def _fractions(batch: Batch) -> tf.Tensor:
+    """(B, 11) share of every class in the map of a batch."""
+    if "land_cover_map" not in batch:
+        raise InvalidArgumentError(
+            "A random crop counts land-cover fractions anew in the map: add the target `land_cover_map`. "
+            f"Received: {', '.join(batch)}."
+        )
+    codes = tf.constant([entry.code for entry in schema.LAND_COVER], batch["land_cover_map"].dtype)
+    is_class = batch["land_cover_map"][..., tf.newaxis] == codes
+    return tf.reduce_mean(tf.cast(is_class, batch["land_cover_fractions"].dtype), axis=(1, 2))
 
 
 def dihedral() -> Augmentation:

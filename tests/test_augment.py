@@ -108,10 +108,32 @@ def test_crop_size_must_fit_the_60_m_grid(size):
         augment.random_crop(size)
 
 
+def test_a_crop_of_a_crop_is_refused_whatever_its_size():
+    twice = augment.chain(augment.random_crop(60), augment.random_crop(24))
+    with pytest.raises(InvalidArgumentError, match=r"'land_cover_map' of \(60, 60\), not \(120, 120\)"):
+        twice({"land_cover_map": patches_of(2)["land_cover_map"]}, tf.constant([1, 2]))
+
+
+def test_crop_counts_land_cover_anew():
+    codes = np.array([10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 100], "uint8")
+    half = np.full((8, 120, 120), 40, "uint8")
+    half[:, :, 60:] = 0  # no data
+    half[:, :30] = 80
+    batch = {"land_cover_map": tf.constant(half), "land_cover_fractions": tf.ones((8, 11), tf.float64)}
+    cropped = augment.random_crop(48)(batch, tf.constant([1, 2]))
+    by_hand = [
+        [np.count_nonzero(image == code) / 48**2 for code in codes] for image in cropped["land_cover_map"].numpy()
+    ]
+    np.testing.assert_allclose(cropped["land_cover_fractions"], by_hand, rtol=1e-12)
+    assert len(np.unique(cropped["land_cover_fractions"], axis=0)) > 1
+    with pytest.raises(InvalidArgumentError, match="add the target `land_cover_map`"):
+        augment.random_crop(48)({"land_cover_fractions": batch["land_cover_fractions"]}, tf.constant([1, 2]))
+
+
 def test_chain_applies_in_order_with_a_seed_each():
     batch, seed = patches_of(40), tf.constant([3, 4])
     both = augment.chain(augment.random_crop(48), augment.random_crop(48))
-    with pytest.raises(InvalidArgumentError, match=r"whole patches, 120 rows.*\(40, 8, 8, 2\)"):
+    with pytest.raises(InvalidArgumentError, match=r"whole patches as stored.*'s2_60m' of \(8, 8\), not \(20, 20\)"):
         both(batch, seed)  # the second crop meets no whole patch: it did run after the first
     seeds = []
     record = lambda batch, seed: seeds.append(tuple(seed.numpy())) or batch  # noqa: E731

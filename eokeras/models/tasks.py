@@ -4,7 +4,11 @@ from collections.abc import Mapping
 
 import keras
 
+from eokeras.ben_ge.schema import RASTERS, S2_GROUPS
 from eokeras.errors import InvalidArgumentError
+
+COARSE = tuple(name for name in S2_GROUPS if RASTERS[name].gsd_m > RASTERS["s2_10m"].gsd_m)
+"""Inputs that are not on the grid of the maps."""
 
 
 def multitask(backbone, heads, name="multitask"):
@@ -28,7 +32,8 @@ def multitask(backbone, heads, name="multitask"):
 
     Raises:
         InvalidArgumentError: `backbone` gives no dict of levels, `heads` is empty or no dict, a head is no
-            function, or a task bears the name of an input or of the backbone.
+            function, a task bears the name of an input or of the backbone, or a map comes out larger or
+            smaller than the input (as far as sizes are known; else the loss will say so).
 
     Example:
         >>> from eokeras.models import map_head, scene_head, unet
@@ -60,4 +65,20 @@ def multitask(backbone, heads, name="multitask"):
 
     inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name) for x in backbone.inputs]
     levels = backbone(inputs)
-    return keras.Model(inputs, {task: head(levels, name=task) for task, head in heads.items()}, name=name)
+    outputs = {task: head(levels, name=task) for task, head in heads.items()}
+    for task, output in outputs.items():
+        _check_size(task, output, inputs)
+    return keras.Model(inputs, outputs, name=name)
+
+
+def _check_size(task, output, inputs):
+    """A map has the size of the rasters on the 10 m grid, as far as sizes are known."""
+    rasters = [x for x in inputs if len(x.shape) == 4 and x.name not in COARSE]
+    for x in rasters if len(output.shape) == 4 else ():
+        sizes = zip(output.shape[1:3], x.shape[1:3], strict=True)
+        if any(None not in pair and pair[0] != pair[1] for pair in sizes):
+            raise InvalidArgumentError(
+                f"`heads[{task!r}]` must give a map of the height and width of its input. Received: "
+                f"{output.shape[1:3]} for {x.name!r} of {x.shape[1:3]}. An encoder that halves by rounding up "
+                "(`resnet`) needs even sizes, and a map head on a level `stride_n` sizes that n divides."
+            )

@@ -25,7 +25,8 @@ def load_by_band(model, source, bands, source_bands):
         Tuple of the `bands` that the source lacks; empty where all were found.
 
     Raises:
-        InvalidArgumentError: an argument is no built model, the bands are not as many as the first layer takes or
+        InvalidArgumentError: an argument is no built model, its first layer does not read all of its inputs (as in a
+            late fusion: load its encoders one by one), the bands are not as many as the first layer takes or
             not distinct, or the models differ in more than their bands.
 
     Example:
@@ -37,6 +38,8 @@ def load_by_band(model, source, bands, source_bands):
     """
     target_weights, source_weights = _weights("model", model), _weights("source", source)
     first = _first_kernel(target_weights)
+    _check_reads_all("model", model, target_weights[first])
+    _check_reads_all("source", source, source_weights[first])
     _check_layouts(target_weights, source_weights, first)
     bands = _check_bands("bands", bands, target_weights[first])
     source_bands = _check_bands("source_bands", source_bands, source_weights[first])
@@ -62,6 +65,16 @@ def _first_kernel(weights):
     if not kernels:
         raise InvalidArgumentError(f"`model` must have a layer with a kernel. Received: {weights[0].path} alone.")
     return kernels[0]
+
+
+def _check_reads_all(argument, model, kernel):
+    """The first kernel takes the channels of all inputs; else it need not be the one that reads the bands."""
+    channels = {tensor.name: tensor.shape[-1] for tensor in model.inputs}
+    if sum(channels.values()) != kernel.shape[-2]:
+        raise InvalidArgumentError(
+            f"`{argument}` must read all of its inputs in one first layer. Received: inputs with channels {channels}, "
+            f"and {kernel.path} of {kernel.shape[-2]}. Load an encoder of it, as `model.get_layer('s2_unet')`."
+        )
 
 
 def _check_layouts(targets, sources, first):

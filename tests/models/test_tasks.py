@@ -14,7 +14,17 @@ import eokeras.losses
 import eokeras.metrics
 from eokeras.ben_ge.schema import VOID
 from eokeras.errors import InvalidArgumentError
-from eokeras.models import early_fusion, late_fusion, map_head, multitask, regression_head, scene_head, unet
+from eokeras.models import (
+    early_fusion,
+    late_fusion,
+    map_head,
+    multitask,
+    regression_head,
+    resnet,
+    scene_head,
+    unet,
+    unet_decoder,
+)
 from tests.checks import assert_same, check_model, small_encoder, to_numpy
 
 TASKS = ("climate_zone", "land_cover_map", "season")
@@ -271,3 +281,11 @@ def test_a_task_must_not_bear_the_name_of_an_input_or_of_the_backbone(task):
 def test_the_backbone_must_give_levels(backbone):
     with pytest.raises(InvalidArgumentError, match="`backbone` must be a functional model"):
         multitask(backbone, heads())
+
+
+def test_maps_of_another_size_than_the_input_are_refused():
+    encoder = resnet((33, 32, 2), width=1, name="s1")
+    decoded = keras.Model(encoder.inputs, unet_decoder(1)(encoder.output), name="decoded")
+    with pytest.raises(InvalidArgumentError, match=r"\(34, 32\) for 's1' of \(33, 32\).*needs even sizes"):
+        multitask(decoded, {"land_cover_map": map_head(11)})
+    assert multitask(decoded, {"season": regression_head()}).output["season"].shape == (None, 1)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from eokeras.errors import InvalidArgumentError
-from eokeras.models import dense_encoder, early_fusion, load_by_band, resnet, unet_encoder, vit
+from eokeras.models import dense_encoder, early_fusion, film, late_fusion, load_by_band, resnet, unet_encoder, vit
 from tests.checks import small_encoder, to_numpy
 
 RNG = np.random.default_rng(0)
@@ -126,3 +126,19 @@ def test_a_model_without_kernel_is_refused():
     bare = keras.Sequential([keras.Input((4,)), keras.layers.LayerNormalization()])
     with pytest.raises(InvalidArgumentError, match="`model` must have a layer with a kernel"):
         load_by_band(bare, bare, TEN_METRES, TEN_METRES)
+
+
+def test_models_whose_first_layer_reads_one_input_of_several_are_refused():
+    def steered():
+        return film(small_encoder((8, 8, 2), "s1"), {"lonlat": (2,)})
+
+    def fused():
+        return late_fusion({"era5": build_dense(4, "era5"), "s2": small_encoder((8, 8, 4), "s2")})
+
+    for build, bands in ((steered, ("VV", "VH")), (fused, TEN_METRES)):
+        model = with_random_weights(build())
+        before = model.get_weights()
+        with pytest.raises(InvalidArgumentError, match="`model` must read all of its inputs in one first layer"):
+            load_by_band(model, with_random_weights(build()), bands[::-1], bands)
+        for after, unchanged in zip(model.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(after, unchanged)

@@ -179,7 +179,8 @@ def unet_decoder(width=64):
     Output shape:
         A dict of maps, finest first, `stride_1`, `stride_2`, ... down to the coarsest level of the
         input, which is passed on as it is. A level that the input has keeps its height and width;
-        one that it lacks is twice as large as the next coarser one.
+        one that it lacks is twice as large as the next coarser one: after a `resnet` on an odd
+        size, one row and column larger than the input.
 
     Returns:
         A function `decode(levels, name="decoder")`; `name` begins the names of its layers.
