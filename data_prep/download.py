@@ -7,6 +7,7 @@ python data_prep/download.py ben-ge-8k /scratch --keep-archive
 import argparse
 
 from eokeras import command_line
+from eokeras.ben_ge import open_source
 from eokeras.ben_ge.archive import ARCHIVES, download
 from eokeras.ben_ge.zenodo import ADDRESS
 
@@ -22,10 +23,11 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Downloads; prints where the tree is."""
+    """Downloads; prints where the tree is and how many patches it has."""
     tree = download(arguments.name, arguments.directory, keep_archive=arguments.keep_archive, base=arguments.base)
-    archive = ARCHIVES[arguments.name]
-    print(f"{tree}: {archive.patches} patches of https://doi.org/{archive.doi}")
+    archive, count = ARCHIVES[arguments.name], len(open_source(tree).patch_ids)
+    published = "" if count == archive.patches else f" (published: {archive.patches})"
+    print(f"{tree}: {count} patches{published} of https://doi.org/{archive.doi}")
 
 
 if __name__ == "__main__":

@@ -13,9 +13,25 @@ import json
 import re
 import socket
 import struct
+import tarfile
 import threading
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+NAME, PART = "ben-ge-800", ".ben-ge-800.part"
+
+
+def packed(folder, name=NAME):
+    """The bytes of a tar.gz of a folder."""
+    path = folder.with_name(f"{folder.name}-packed.tar.gz")
+    with tarfile.open(path, "w:gz", compresslevel=1) as tar:
+        tar.add(folder, name)
+    return path.read_bytes()
+
+
+def left(folder):
+    """What lies in the directory `data` of a folder."""
+    return sorted(path.name for path in (folder / "data").iterdir()) if (folder / "data").exists() else []
 
 
 class RecordServer(ThreadingHTTPServer):
@@ -44,6 +60,11 @@ class RecordServer(ThreadingHTTPServer):
         self.closing = threading.Event()
         entry = {"key": name, "size": len(body), "checksum": f"md5:{hashlib.md5(body).hexdigest()}"}
         self.listing = {"id": record, "files": [{**entry, "links": {"self": "http://192.0.2.1/elsewhere"}}]}
+
+    def replace(self, content):
+        """Serves other bytes, which the record states."""
+        self.body = content
+        self.listing["files"][0] |= {"size": len(content), "checksum": f"md5:{hashlib.md5(content).hexdigest()}"}
 
     @property
     def address(self):

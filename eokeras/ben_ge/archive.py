@@ -72,7 +72,8 @@ def download(
 
     The record says how large the archive is and what md5 sum it has; both are checked. A download that
     was cut goes on where it ended, in this call or in the next. The tree appears under its name when it is
-    whole, and a whole one is returned without any request. More disk than archive and tree is never used.
+    whole, and a whole one is returned without any request. The disk that archive and tree take is checked
+    beforehand; an archive that unpacks to more than twice what its tree should take is refused on the way.
 
     Args:
         name: "ben-ge-800" (183 MB packed) or "ben-ge-8k" (4.2 GB unpacked).
@@ -142,6 +143,8 @@ def _obtain(
     is_kept = os.path.lexists(kept)
     if is_kept:
         _check_kept(kept, file)
+    work = tree.with_name(f".{tree.name}.incomplete")
+    shutil.rmtree(work, ignore_errors=True)  # of a run that was killed; its disk counts as free
     here = file.size if is_kept else part.size
     needed, free = file.size - here + archive.tree_bytes, shutil.disk_usage(tree.parent).free
     say(
@@ -157,12 +160,12 @@ def _obtain(
             server.fetch(file, part, show)
         part.flush()
     try:
-        _make_tree(kept if is_kept else part.path, tree, archive, file, progress)
+        _make_tree(kept if is_kept else part.path, work, tree, archive, file, progress)
     except ArchiveError:
         part.remove()  # fetched again, it would be the same
         raise
     if keep_archive and not is_kept:
-        part.path.rename(kept)
+        part.move(kept)
     part.remove()
 
 
@@ -177,10 +180,8 @@ def _check_kept(path: Path, file: RemoteFile) -> None:
         )
 
 
-def _make_tree(source: Path, tree: Path, archive: Archive, file: RemoteFile, progress: bool) -> None:
+def _make_tree(source: Path, work: Path, tree: Path, archive: Archive, file: RemoteFile, progress: bool) -> None:
     """Unpacks beside the target and renames."""
-    work = tree.with_name(f".{tree.name}.incomplete")
-    shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
     limits = {
         "most_files": _MARGIN * _FILES_PER_PATCH * archive.patches,
         "most_bytes": _MARGIN * archive.tree_bytes,
@@ -189,8 +190,9 @@ def _make_tree(source: Path, tree: Path, archive: Archive, file: RemoteFile, pro
         with _bar("unpack", file.size, 0, progress) as show:
             unpack(source, work, **limits, progress=show)
         found = _find_tree(work)
-        content = {"name": tree.name, "doi": archive.doi, **asdict(file), "files": _inventory(found)}
-        _note_of(found, tree.name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        note = _note_of(found, tree.name)
+        content = {"name": tree.name, "doi": archive.doi, **asdict(file), "files": _inventory(found, note)}
+        note.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         found.rename(tree)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -214,14 +216,15 @@ def _note_of(tree: Path, name: str) -> Path:
     return tree / f"{name}_archive.json"
 
 
-def _inventory(tree: Path) -> dict[str, dict[str, int]]:
-    """Ending of file names -> number and bytes of such files in a tree."""
+def _inventory(tree: Path, note: Path) -> dict[str, dict[str, int]]:
+    """Ending of file names -> number and bytes of such files in a tree, its note apart."""
     found: dict[str, dict[str, int]] = {}
     for folder, _, names in os.walk(tree):
-        for name in names:
-            entry = found.setdefault(Path(name).suffix, {"count": 0, "bytes": 0})
-            entry["count"] += 1
-            entry["bytes"] += os.stat(os.path.join(folder, name)).st_size
+        for path in (Path(folder, name) for name in names):
+            if path != note:
+                entry = found.setdefault(path.suffix, {"count": 0, "bytes": 0})
+                entry["count"] += 1
+                entry["bytes"] += path.stat().st_size
     return found
 
 
@@ -236,7 +239,7 @@ def _check_whole(tree: Path) -> Path:
             f"`directory` must hold no {tree.name} or one that was downloaded whole. Received: {tree}, which lacks a "
             f"readable {note.name}. {way_out}"
         ) from error
-    present = _inventory(tree)
+    present = _inventory(tree, note)
     for ending, entry in wanted.items():
         here = present.get(ending, {"count": 0, "bytes": 0})
         if any(here[key] < entry[key] for key in entry):

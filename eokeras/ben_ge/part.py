@@ -1,9 +1,12 @@
 """The beginning of a file that is being fetched: it grows on disk, knows its md5 sum, and outlives its process."""
 
 import contextlib
+import errno
 import hashlib
 import json
+import os
 from pathlib import Path
+from typing import BinaryIO
 
 from eokeras.errors import UnwritableError
 
@@ -31,7 +34,7 @@ class Part:
         etag: version of the file, or None where the server gives none that tells bytes apart.
 
     Raises:
-        UnwritableError: another process has it open.
+        UnwritableError: another process has it open, or a link lies in its place.
         OSError: it cannot be written.
 
     Example:
@@ -55,7 +58,7 @@ class Part:
         self._note = self.path.with_name(f"{self.path.name}.json")
 
     def __enter__(self) -> "Part":
-        self._file = self.path.open("a+b")
+        self._file = _open_to_append(self.path)
         try:
             self._lock()
             self._read()
@@ -111,6 +114,7 @@ class Part:
         if not self.size:
             # A weak version ("W/...") may stay while bytes change, so that nothing can be continued by it.
             self.etag = None if etag is None or etag.startswith("W/") else etag
+            self._note.unlink(missing_ok=True)  # a link would be written through
             self._note.write_text(json.dumps({"md5": self._whole_md5, "etag": self.etag}), encoding="utf-8")
 
     def write(self, chunk: bytes) -> None:
@@ -131,8 +135,27 @@ class Part:
         self.size, self.etag = 0, None
         self._note.unlink(missing_ok=True)
 
+    def move(self, target: Path) -> None:
+        """Closes it and gives it another name; `remove` then removes the note."""
+        self._file.close()  # Windows renames and removes no open file
+        self.path.rename(target)
+
     def remove(self) -> None:
-        """Removes it from the disk."""
+        """Closes it and removes it from the disk."""
+        self._file.close()
         for path in (self.path, self._note):
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
+
+
+def _open_to_append(path: Path) -> BinaryIO:
+    """Opens or makes a file, but follows no link: it would lead to a file that is not ours."""
+    no_link = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
+    try:
+        return open(path, "a+b", opener=lambda name, flags: os.open(name, flags | no_link, 0o666))
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise UnwritableError(
+            f"`directory` must hold no link named {path.name}. Received: {path.parent}, which does. Remove the link."
+        ) from error

@@ -4,11 +4,14 @@ Everything else is refused before it touches the disk. Members are written as ne
 user's own permissions, so that no mode, owner or link of the archive has any effect.
 """
 
+import contextlib
+import errno
 import gzip
+import os
 import shutil
 import tarfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from eokeras.errors import EokerasError, TargetExistsError
@@ -23,7 +26,7 @@ class ArchiveError(EokerasError, ValueError):
 
 
 class _BoundedGzip(gzip.GzipFile):
-    """Refuses to decompress more than a limit, whatever the headers inside make tarfile read."""
+    """Decompresses forwards and up to a limit alone, wherever the headers inside send tarfile."""
 
     def __init__(self, path: Path, most_bytes: int):
         super().__init__(path, "rb")
@@ -33,6 +36,12 @@ class _BoundedGzip(gzip.GzipFile):
         if size is None or not 0 <= size <= _LARGEST_READ or self.tell() + size > self._most_bytes:
             raise ArchiveError("A header of the archive must be of a plausible size. Received: one that is not.")
         return super().read(size)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        # tarfile steps back by one byte to see that a member is whole. Further back, what was counted is read again.
+        if whence == os.SEEK_SET and not self.tell() - 1 <= offset <= self._most_bytes:
+            raise ArchiveError("A member of the archive must end at a plausible place. Received: one that does not.")
+        return super().seek(offset, whence)
 
 
 def unpack(
@@ -45,8 +54,8 @@ def unpack(
 ) -> None:
     """Unpacks a tar.gz into a new directory; leaves nothing there where it fails.
 
-    Refused are absolute names, `..`, links, devices, pipes, sparse files, a name that occurs twice,
-    and more members or bytes than the limits. Modes, owners and times are not taken over.
+    Refused are absolute names, `..`, a backslash or colon in a name, links, devices, pipes, sparse files, a name
+    that occurs twice, and more members or bytes than the limits. Modes, owners and times are not taken over.
 
     Args:
         archive: path of the tar.gz.
@@ -76,13 +85,17 @@ def unpack(
     except FileExistsError:
         raise TargetExistsError(f"`directory` must not exist. Received: {directory}, which does.") from None
     try:
-        _unpack(Path(archive), directory, most_files, most_bytes, progress or (lambda done: None))
+        with contextlib.closing(_unpack(Path(archive), directory, most_files, most_bytes)) as steps:
+            for done in steps:
+                if progress is not None:
+                    progress(done)
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
 
 
-def _unpack(archive: Path, directory: Path, most_files: int, most_bytes: int, progress: Callable[[int], None]) -> None:
+def _unpack(archive: Path, directory: Path, most_files: int, most_bytes: int) -> Iterator[int]:
+    """Writes member after member; after each, the bytes of the archive that were read."""
     files, size = 0, 0
     try:
         with (
@@ -91,6 +104,10 @@ def _unpack(archive: Path, directory: Path, most_files: int, most_bytes: int, pr
         ):
             while (member := tar.next()) is not None:
                 tar.members.clear()  # tarfile keeps every header it has read
+                if member.size < 0:
+                    raise ArchiveError(
+                        f"A size in the archive must not be negative. Received: {member.size} bytes of {member.name!r}."
+                    )
                 files, size = files + 1, size + member.size
                 if files > most_files or size > most_bytes:
                     raise ArchiveError(
@@ -98,8 +115,11 @@ def _unpack(archive: Path, directory: Path, most_files: int, most_bytes: int, pr
                         f"Received: more, at {member.name!r}."
                     )
                 _write(tar, member, directory)
-                progress(stream.fileobj.tell())
-    except (tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile) as error:
+                yield stream.fileobj.tell()
+    except ArchiveError:
+        raise
+    # The last two escape tarfile where a header holds a word for a number, or headers stand before headers.
+    except (tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile, ValueError, RecursionError) as error:
         raise ArchiveError(f"The archive must be a whole tar.gz. Received: a damaged one ({error}).") from error
     if not files:
         raise ArchiveError("The archive must hold files. Received: an empty one.")
@@ -121,12 +141,18 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, directory: Path) -> No
             )
     except (FileExistsError, NotADirectoryError) as error:
         raise ArchiveError(f"A name must occur once in the archive. Received: {member.name!r} twice.") from error
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise ArchiveError(
+            f"A name in the archive must be short enough for this disk. Received: {member.name[:200]!r}..."
+        ) from error
 
 
 def _checked_parts(name: str) -> tuple[str, ...]:
-    """The parts of a relative name that stays inside; backslash and colon would lead out of it on Windows."""
+    """The parts of a relative name that stays inside; on Windows backslash and colon lead out, wherever they stand."""
     path = PurePosixPath(name)
-    strange = any(mark in name for mark in ("\\", "\0")) or ":" in name.split("/", 1)[0]
+    strange = any(mark in name for mark in ("\\", ":", "\0"))
     if path.is_absolute() or ".." in path.parts or strange or len(path.parts) > _DEEPEST:
         raise ArchiveError(
             f"A name in the archive must lead to a place inside it, at most {_DEEPEST} directories deep. "

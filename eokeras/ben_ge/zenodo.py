@@ -13,8 +13,6 @@ import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from time import sleep
 from typing import TypeVar
 from urllib.parse import quote, urljoin, urlsplit
@@ -81,7 +79,7 @@ class Zenodo:
         attempts: how many failures in a row are too many. A timeout, a cut connection, a wrong length and
             the statuses 408, 425, 429 and 5xx are tried again, others are not.
         wait_s: pause in seconds before the second attempt; doubles with each, up to a minute. A server's
-            Retry-After counts instead, up to five minutes.
+            Retry-After in seconds counts instead, up to five minutes.
         timeout_s: seconds without an answer, or without a byte, after which an attempt has failed.
         say: told, in a sentence, of every failure after which it goes on.
 
@@ -118,10 +116,7 @@ class Zenodo:
         self._session.headers.update({"User-Agent": f"eokeras/{__version__}", "Accept-Encoding": "identity"})
 
     def find(self, record: int, name: str) -> RemoteFile:
-        """Looks a file up in its record.
-
-        Two forms of a record are read: Zenodo's own, `{"files": [{"key", "size", "checksum"}]}`, and that of
-        InvenioRDM, on which it runs, `{"files": {"entries": {name: {"key", "size", "checksum"}}}}`.
+        """Looks a file up in its record, `{"files": [{"key", "size", "checksum"}]}`.
 
         Raises:
             DownloadError: the record cannot be read, lacks the file, or does not state its size and md5 sum.
@@ -192,7 +187,7 @@ class Zenodo:
             text = response.raw.read(_LARGEST_RECORD_BYTES, decode_content=True)
         try:
             return json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # no JSON, or thousands of brackets deep
             raise _PassingError("the server sends something else than a record") from error
 
     def _get(self, address: str, headers: dict[str, str], also: tuple[int, ...] = ()) -> requests.Response:
@@ -261,10 +256,6 @@ def _checked_base(base: str) -> str:
 
 def _entries(content) -> list[dict]:
     files = content.get("files") if isinstance(content, dict) else None
-    if isinstance(files, dict):
-        files = files.get("entries")
-    if isinstance(files, dict):
-        files = list(files.values())
     return [entry for entry in files if isinstance(entry, dict)] if isinstance(files, list) else []
 
 
@@ -278,10 +269,5 @@ def _continues(response: requests.Response, file: RemoteFile, part: Part) -> boo
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Seconds of a Retry-After, which is a number or a date; None where it is neither."""
-    if retry_after is None or retry_after.strip().isdecimal():
-        return None if retry_after is None else float(retry_after)
-    try:
-        return max(0.0, (parsedate_to_datetime(retry_after) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):  # no date, or one without a zone
-        return None
+    """Seconds of a Retry-After as Zenodo sends it; None for a date, which leaves the pause to the client."""
+    return float(retry_after) if retry_after is not None and retry_after.strip().isdecimal() else None

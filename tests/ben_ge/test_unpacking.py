@@ -76,6 +76,12 @@ HOSTILE = {
     "parent-within": ([member("tree/../../escaped", b"x")], "lead to a place inside it"),
     "backslash": ([member("..\\escaped", b"x")], "lead to a place inside it"),
     "drive": ([member("C:escaped", b"x")], "lead to a place inside it"),
+    "drive-within": ([member("tree/C:/escaped", b"x")], "lead to a place inside it"),
+    "drive-after-a-dot": ([member("./C:escaped", b"x")], "lead to a place inside it"),
+    "stream-of-a-file": ([member("tree/a.tif:stream", b"x")], "lead to a place inside it"),
+    "long-name": ([member("n" * 400, b"x")], "short enough for this disk"),
+    "long-directory": ([member("n" * 400, kind=tarfile.DIRTYPE)], "short enough for this disk"),
+    "no-number": ([member("a", pax_headers={"GNU.sparse.map": "a,b"})], "damaged"),
     "deep": ([member("/".join("a" * 40) + "/x", b"x")], "at most 16 directories deep"),
     "symbolic-link": ([member("link", kind=tarfile.SYMTYPE, linkname="/etc/passwd")], "a symbolic link"),
     "through-a-link": (
@@ -117,21 +123,57 @@ def header(name, size, kind=tarfile.REGTYPE):
     return info.tobuf(tarfile.GNU_FORMAT)
 
 
-@pytest.mark.parametrize(
-    ("blocks", "words"),
-    [
-        ([header("huge", 10**12)], "at most 20 members of at most 10000 bytes"),  # said, not there
-        ([header("name", 10**9, tarfile.GNUTYPE_LONGNAME), bytes(10**6)], "plausible size"),
-        ([header("pax", 5_000_000, tarfile.XHDTYPE), bytes(5_000_000)], "plausible size"),
-        ([header("cut.csv", 4000), b"x" * 1000], "damaged"),
-        ([b"not a tar archive" * 100], "damaged"),
-    ],
-)
-def test_headers_that_lie(tmp_path, blocks, words):
+def pax(**records):
+    """An extended header, whose records replace what the next header says."""
+    return tarfile.TarInfo._create_pax_generic_header(records, tarfile.XHDTYPE, "utf-8")
+
+
+def overlapping(count, kernel=8192):
+    """An archive of one kernel that `count` files contain: headers of negative size lead back to the next of them.
+
+    d | f_0 f_1 ... | kernel | j_0 j_1 ... with d of size -10^9, which would make room for all under any limit.
+    """
+    first, end = 512, 512 + 512 * count + kernel
+    files = [header(f"f{index}", end + 512 * index - (first + 512 * (index + 1))) for index in range(count)]
+    goals = [first + 512 * (index + 1) for index in range(count - 1)] + [end + 512 * count]
+    jumps = [header(f"j{index}", goal - (end + 512 * (index + 1))) for index, goal in enumerate(goals)]
+    return [header("d", -(10**9), tarfile.DIRTYPE), *files, bytes(kernel), *jumps, bytes(1024)]
+
+
+LYING = {
+    "said-not-there": ([header("huge", 10**12)], "at most 20 members of at most 10000 bytes"),
+    "long-long-name": ([header("name", 10**9, tarfile.GNUTYPE_LONGNAME), bytes(10**6)], "plausible size"),
+    "long-extension": ([header("pax", 5_000_000, tarfile.XHDTYPE), bytes(5_000_000)], "plausible size"),
+    "cut": ([header("cut.csv", 4000), b"x" * 1000], "damaged"),
+    "no-archive": ([b"not a tar archive" * 100], "damaged"),
+    "negative-file": ([header("back", -512), bytes(1024)], "must not be negative. Received: -512 bytes of 'back'"),
+    "negative-directory": (
+        [header("d", -(10**9), tarfile.DIRTYPE), *[header(f"f{i}", 9728) + bytes(9728) for i in range(5)], bytes(1024)],
+        "must not be negative. Received: -1000000000 bytes of 'd'",
+    ),
+    "overlapping": (overlapping(4), "must not be negative"),
+    "negative-extension": ([pax(size="-512"), header("back", 0), bytes(1024)], "must not be negative"),
+    # Here a second size hides the one by which tarfile goes on.
+    "hidden-backwards": (
+        [header("a", 0), pax(**{"GNU.sparse.realsize": "0"}), header("back", -1536), bytes(1024)],
+        "plausible place",
+    ),
+    "hidden-forwards": (
+        [pax(**{"GNU.sparse.realsize": "0"}), header("far", 10**12), bytes(10**6)],
+        "plausible place",
+    ),
+    "many-headers": ([pax(comment="x") * 2000, header("a", 0), bytes(1024)], "damaged"),
+    "no-number": ([pax(**{"GNU.sparse.realsize": "many"}), header("a", 0), bytes(1024)], "damaged"),
+}
+
+
+@pytest.mark.parametrize("case", LYING)
+def test_headers_that_lie(tmp_path, case):
+    blocks, words = LYING[case]
     with gzip.open(tmp_path / "a.tar.gz", "wb") as file:
         file.writelines(blocks)
     with pytest.raises(ArchiveError, match=words):
-        unpacked(tmp_path / "a.tar.gz", tmp_path / "out")
+        unpacked(tmp_path / "a.tar.gz", tmp_path / "out", most_bytes=10_000 if case != "many-headers" else 10**7)
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
 
 
@@ -165,6 +207,14 @@ def test_an_existing_directory_is_not_touched(tmp_path):
     with pytest.raises(TargetExistsError, match="`directory` must not exist"):
         unpacked(archive, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
+
+
+def test_an_error_of_the_callers_own_is_not_the_archives(tmp_path):
+    archive = pack(tmp_path / "a.tar.gz", member("a.csv", b"x"))
+    with pytest.raises(ValueError, match=r"^mine$") as error:
+        unpacked(archive, tmp_path / "out", progress=lambda done: (_ for _ in ()).throw(ValueError("mine")))
+    assert not isinstance(error.value, ArchiveError)
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_interruption_leaves_nothing(tmp_path):

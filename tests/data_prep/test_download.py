@@ -4,7 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
-import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,9 +22,7 @@ _specification.loader.exec_module(script)
 @pytest.fixture
 def server(tmp_path):
     write_tree(tmp_path / "ben-ge-800", 1)
-    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as tar:
-        tar.add(tmp_path / "ben-ge-800", "ben-ge-800")
-    content = (tmp_path / "a.tar.gz").read_bytes()
+    content = servers.packed(tmp_path / "ben-ge-800")
     with servers.RecordServer("ben-ge-800.tar.gz", content, record=12941231) as running:
         yield running
 
@@ -43,9 +41,17 @@ def test_downloads_and_says_where_it_is(tmp_path, server):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "data" / "ben-ge-800" / "ben-ge-800_meta.csv").is_file()
     assert (tmp_path / "data" / "ben-ge-800.tar.gz").is_file()
-    last = f"{tmp_path / 'data' / 'ben-ge-800'}: 800 patches of https://doi.org/10.5281/zenodo.12941231"
+    facts = "1 patches (published: 800) of https://doi.org/10.5281/zenodo.12941231"
+    last = f"{tmp_path / 'data' / 'ben-ge-800'}: {facts}"
     assert done.stdout.splitlines()[-1] == last
     assert "download: 100%" in done.stderr
+
+
+def test_the_published_number_is_said_once_where_it_is_right(tmp_path, server, capsys, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setitem(script.ARCHIVES, "ben-ge-800", replace(script.ARCHIVES["ben-ge-800"], patches=1))
+    script.main(script.make_parser().parse_args(["ben-ge-800", str(tmp_path / "data"), "--base", server.address]))
+    assert capsys.readouterr().out.endswith("ben-ge-800: 1 patches of https://doi.org/10.5281/zenodo.12941231\n")
 
 
 def test_an_error_is_one_plain_line(tmp_path, server, capsys, monkeypatch):
