@@ -181,6 +181,7 @@ def comparison_section(
         InvalidArgumentError: nothing was given.
     """
     from eokeras import plot  # matplotlib, which a page of text does without
+    from eokeras.evaluate.comparison import family_sentences
 
     results = [*comparisons, *(result for result in (importance, subsets) if result is not None)]
     if not results:
@@ -200,6 +201,8 @@ def comparison_section(
         tables.append(Table(subsets.headings, subsets.rows(), caption=alt))
     notes = [SIMULATED] if simulated else []
     notes += [sentence for result in results for sentence in getattr(result, "sentences", ())]
+    families = [getattr(result, "comparisons", {}).values() for result in (importance, subsets)]
+    notes += family_sentences([*comparisons, *(item for family in families for item in family)])
     return Section(title, text, notes=tuple(dict.fromkeys(notes)), tables=tables, figures=figures)
 
 

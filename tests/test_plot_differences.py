@@ -11,6 +11,7 @@ from scipy import stats
 from eokeras import evaluate, plot
 from eokeras.errors import InvalidArgumentError
 from eokeras.evaluate import ReplicateComparison
+from eokeras.evaluate.comparison import EXPLORATORY
 from eokeras.evaluate.scores import SIMULATED
 from tests.evaluate.cases import ZONES, NumpyModel, make_arrays, make_dataset, make_schema
 
@@ -36,6 +37,11 @@ def dots(axis, markers="oD"):
         for line in lines
     ]
     return sorted(found, key=lambda dot: dot[1])
+
+
+def titles(axis):
+    """What stands above an axis on the left and on the right."""
+    return axis.get_title(loc="left"), axis.get_title(loc="right")
 
 
 def upright_lines(axis):
@@ -102,11 +108,57 @@ def test_comparisons_of_several_pairs_name_each(tmp_path):
     assert drawn(figure, tmp_path / "forest.png")
     shown = texts(figure)
     assert {"late fusion − S2 alone mean IoU", "early fusion − S2 alone mean IoU", SIMULATED} <= set(shown)
-    assert {"← S2 alone better", "first better →", "← late fusion better"} & set(shown)
+    assert [titles(axis) for axis in figure.axes] == [
+        ("← S2 alone better", "first better →"),
+        ("← late fusion better", "S2 alone better →"),
+    ]
+    assert [axis.get_xlabel() for axis in figure.axes] == [
+        "first − S2 alone",
+        "late fusion − S2 alone, mean absolute error",
+    ]
     assert "-0.100 1 replicate: illustration, not evidence" in shown
-    assert any("1 of 2 paired differences excludes zero, 1 without an interval" in text for text in shown)
+    assert any("1 of 2 paired differences excludes zero, 1 illustration" in text for text in shown)
     assert [filled for *_, filled in dots(figure.axes[0])] == [True, False]
     assert SIMULATED not in texts(plot.comparison_chart(found))
+
+
+def test_no_side_is_better_where_the_metric_is_unknown():
+    values, names = [0.03, 0.02, 0.04, 0.03, 0.03], {"first": "late fusion", "second": "S2 alone"}
+    figure = plot.comparison_chart([replicates(values, **names), replicates(values, metric="mae", **names)])
+    known, unknown = figure.axes
+    assert titles(known) == ("← late fusion better", "S2 alone better →")
+    assert titles(unknown) == ("", "")
+    assert unknown.get_xlabel() == "late fusion − S2 alone"
+
+
+@pytest.mark.parametrize("count", [2, 4, 5])
+def test_few_replicates_are_an_illustration(count, tmp_path):
+    """Their interval excludes zero, and still they are no evidence before there are five."""
+    few = replicates([0.30, 0.31, 0.30, 0.31, 0.30][:count], first="late", second="S2", metric="accuracy")
+    assert few.excludes_zero
+    figure = plot.comparison_chart(few)
+    assert drawn(figure, tmp_path / "forest.png")
+    axis, shown = figure.axes[0], texts(figure)
+    evidence = count >= 5
+    assert dots(axis, "o" if evidence else "D") == [(pytest.approx(few.mean), 0, evidence)]
+    assert any(f"{count} replicates: illustration, not evidence" in text for text in shown) is not evidence
+    assert any("paired differences" in text for text in shown) is evidence
+    assert any("late against S2: illustration, not evidence" in text for text in shown) is not evidence
+    assert bool(axis.patches) is evidence  # no difference that this design could show
+    assert [line for line in axis.lines if list(line.get_xdata()) == [few.low, few.high]]
+    both = texts(plot.comparison_chart([few, replicates([0.1, 0.2, 0.1, 0.2, 0.1], first="late", second="S2")]))
+    title = (
+        "2 of 2 paired differences exclude zero" if evidence else "1 of 1 paired differences excludes zero, 1 illust"
+    )
+    assert any(title in text for text in both)
+
+
+def test_several_differences_are_exploratory(data):
+    one = replicates([0.03, 0.02, 0.04, 0.03, 0.03], metric="accuracy")
+    assert EXPLORATORY in texts(plot.comparison_chart([one, one]))
+    assert EXPLORATORY not in texts(plot.comparison_chart(one))
+    importance = evaluate.modality_importance(MODEL, data, WORLD, repeats=1, resamples=50)
+    assert EXPLORATORY in texts(plot.importance_chart(importance, metrics=("mae",)))
 
 
 def test_a_zero_has_no_sign():
@@ -163,6 +215,27 @@ def test_subsets_are_rows_of_dots(data, tmp_path):
     other = evaluate.subset_scores(MODEL, data, WORLD, modalities=("s2",))
     with pytest.raises(InvalidArgumentError, match="must have the modalities of `first`"):
         plot.subset_chart(first, other)
+
+
+def with_targets(table, *tasks):
+    """The same subsets with some of the targets alone."""
+    kept = {
+        subset: dataclasses.replace(scores, tasks={task: scores.tasks[task] for task in tasks})
+        for subset, scores in table.scores.items()
+    }
+    return dataclasses.replace(table, scores=kept)
+
+
+def test_shared_targets_are_shown(data):
+    table = evaluate.subset_scores(MODEL, data, WORLD, name="both", resamples=50)
+    season, zone = (with_targets(table, task) for task in ("season", "climate_zone"))
+    for pair in ((table, season), (season, table)):
+        panels = plot.subset_chart(*pair).axes[1:]
+        assert [titles(panel)[0] for panel in panels] == ["season"]
+    with pytest.raises(
+        InvalidArgumentError, match=r"`second` must share a target with `first`, \['season'\]\. .*\['climate_zone'\]"
+    ):
+        plot.subset_chart(season, zone)
 
 
 # ---- doses ---------------------------------------------------------------------------------------------------------

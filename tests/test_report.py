@@ -118,6 +118,13 @@ def test_comparisons_become_a_section(tmp_path):
     assert "illustration, not evidence" in words
 
 
+def test_a_section_of_several_differences_is_exploratory():
+    one = evaluate.paired_over_replicates([0.5, 0.6, 0.5, 0.6, 0.5], [0.4] * 5, metric="accuracy")
+    sentence = "Several comparisons: all but the one named beforehand are exploratory."
+    assert sentence in comparison_section([one, one]).notes
+    assert sentence not in comparison_section([one]).notes
+
+
 def test_a_section_needs_something_to_compare():
     with pytest.raises(InvalidArgumentError, match="must be given"):
         comparison_section()

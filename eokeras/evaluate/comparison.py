@@ -3,14 +3,28 @@
 Letters: N patches, G groups.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from eokeras.errors import InvalidArgumentError
 from eokeras.evaluate import intervals
-from eokeras.evaluate.patch_statistics import LOWER_IS_BETTER, class_support, has_label, metrics
+from eokeras.evaluate.patch_statistics import class_support, has_label, less_is_better, metrics
 from eokeras.evaluate.scores import ILLUSTRATION, SIMULATED, Estimate, Scores, TaskScore, metric_name, text_table
+
+EXPLORATORY = "Several comparisons: all but the one named beforehand are exploratory."
+"""What must stand beside two differences or more."""
+
+
+def family_sentences(comparisons: Iterable) -> tuple[str, ...]:
+    """`EXPLORATORY` where results shown together hold two differences or more, else nothing.
+
+    Args:
+        comparisons: `Comparison` objects, and `ReplicateComparison` objects, which hold one difference each.
+    """
+    count = sum(len(getattr(comparison, "differences", (comparison,))) for comparison in comparisons)
+    return (EXPLORATORY,) if count > 1 else ()
 
 
 @dataclass(frozen=True)
@@ -27,7 +41,17 @@ class Difference:
     @property
     def excludes_zero(self) -> bool:
         """Whether the interval lies wholly above or below zero; False where there is none."""
-        return self.estimate.low is not None and (self.estimate.low > 0 or self.estimate.high < 0)
+        return intervals.excludes_zero(self.estimate.low, self.estimate.high)
+
+    @property
+    def is_illustration(self) -> bool:
+        """Whether there is no interval, so that the difference is no evidence."""
+        return self.estimate.low is None
+
+    @property
+    def less_is_better(self) -> bool | None:
+        """Whether less of the metric is better."""
+        return less_is_better(self.metric)
 
     @property
     def smallest_difference(self) -> float | None:
@@ -39,7 +63,7 @@ class Difference:
         """Whether the difference favours the first; None where it does not exclude zero."""
         if not self.excludes_zero:
             return None
-        return (self.estimate.value > 0) != (self.metric in LOWER_IS_BETTER)
+        return (self.estimate.value > 0) != self.less_is_better
 
     def to_dict(self) -> dict:
         """JSON-able content, without `task` and `metric`."""
@@ -75,9 +99,7 @@ class Comparison:
         """All that must stand beside the differences, in words."""
         lines = [SIMULATED] if self.simulated else []
         lines += [f"{item.task}: {item.note}: {ILLUSTRATION}." for item in self.differences if item.note]
-        if len(self.differences) > 1:
-            lines.append("Several comparisons: all but the one named beforehand are exploratory.")
-        return tuple(dict.fromkeys(lines))
+        return tuple(dict.fromkeys([*lines, *family_sentences([self])]))
 
     def to_dict(self) -> dict:
         """JSON-able content, differences by target and metric."""
@@ -108,7 +130,7 @@ class Comparison:
         return rows
 
     def _verdict(self, item: Difference) -> str:
-        if item.note:
+        if item.is_illustration:
             return ILLUSTRATION
         if not item.excludes_zero:
             return f"does not exclude zero: these groups show about {item.smallest_difference:.3f} or more"

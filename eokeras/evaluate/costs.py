@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from eokeras.ben_ge import schema as facts
+from eokeras.ben_ge.input_names import PRESENT
 from eokeras.errors import InvalidArgumentError
 from eokeras.evaluate.scores import kind_of
 
@@ -29,7 +30,7 @@ class Cost:
         trainable_weights: numbers that training changes.
         flops: floating-point operations of one forward pass of one patch: those of convolutions and
             matrix products, a multiply-add counted as 2. None on another backend than TensorFlow.
-        height, width: of the patch in pixels.
+        height, width: of the patch in pixels of 10 m; of the model where its size is fixed.
         batch_size: patches per batch, for memory and seconds.
         weight_bytes: all weights, also those that are not trained.
         gradient_bytes: one gradient per trainable weight.
@@ -122,6 +123,7 @@ def cost(
         model.optimizer.build(model.trainable_variables)
     shapes = _input_shapes(model, height, width)
     seconds = _measured(model, shapes, batch_size, steps) if measure else (None, None)
+    height, width = _patch_size(model, shapes, height, width)
     return Cost(
         name=model.name,
         trainable_weights=sum(math.prod(weight.shape) for weight in model.trainable_weights),
@@ -157,12 +159,28 @@ def _input_shapes(model, height: int, width: int) -> dict[str, tuple[int, ...]]:
     """Shape of one patch by input, free heights and widths filled in."""
     shapes = {}
     for tensor in model.inputs:
-        gsd_m = facts.RASTERS[tensor.name].gsd_m if tensor.name in facts.S2_GROUPS else 10
+        gsd_m = _gsd_m(tensor.name)
         free = (height * 10 // gsd_m, width * 10 // gsd_m)
         sizes = tensor.shape[1:]
         filled = [size or free[axis] for axis, size in enumerate(sizes[:-1])] if len(sizes) == 3 else sizes[:-1]
         shapes[tensor.name] = (*filled, sizes[-1])
     return shapes
+
+
+def _gsd_m(name: str) -> int:
+    """Ground sampling distance of an input in metres."""
+    return facts.RASTERS[name].gsd_m if name in facts.S2_GROUPS else 10
+
+
+def _patch_size(model, shapes, height: int, width: int) -> tuple[int, int]:
+    """Pixels of 10 m of one patch: those of an input at 10 m, else of a coarser one whose size is fixed."""
+    rasters = sorted((tensor for tensor in model.inputs if len(tensor.shape) == 4), key=lambda x: _gsd_m(x.name))
+    if not rasters:
+        return height, width
+    name, gsd_m = rasters[0].name, _gsd_m(rasters[0].name)
+    # 20 m and 60 m sizes are rounded down, so a free one says less than the argument.
+    sizes = zip(rasters[0].shape[1:3], shapes[name], (height, width), strict=False)
+    return tuple(asked if gsd_m > 10 and fixed is None else found * gsd_m // 10 for fixed, found, asked in sizes)
 
 
 # --- Operations --------------------------------------------------------------------------------------
@@ -272,7 +290,7 @@ def _measured(model, shapes, batch_size: int, steps: int) -> tuple[float, float]
 
     random = np.random.default_rng(0)
     inputs = {name: random.standard_normal((batch_size, *shape), "float32") for name, shape in shapes.items()}
-    inputs |= {name: np.ones_like(values) for name, values in inputs.items() if name.endswith("_present")}
+    inputs |= {name: np.ones_like(values) for name, values in inputs.items() if name.endswith(PRESENT)}
     outputs = model.predict_on_batch(inputs)
     if not isinstance(outputs, dict):
         raise InvalidArgumentError("`measure=True` needs a model with a dict of outputs by target.")

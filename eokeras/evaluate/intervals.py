@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eokeras.errors import InvalidArgumentError
+from eokeras.evaluate.patch_statistics import METRICS, less_is_better
 
 CONFIDENCE = 0.95
 
@@ -66,6 +67,11 @@ def percentile_interval(values: np.ndarray, groups: int) -> tuple[float, float] 
     return float(low), float(high)
 
 
+def excludes_zero(low: float | None, high: float | None) -> bool:
+    """Whether an interval lies wholly above or below zero; False where there is none."""
+    return low is not None and (low > 0 or high < 0)
+
+
 @dataclass(frozen=True)
 class ReplicateComparison:
     """Paired difference of two methods over replicates (`first` minus `second`).
@@ -95,7 +101,12 @@ class ReplicateComparison:
     @property
     def excludes_zero(self) -> bool:
         """Whether the interval lies wholly above or below zero; False with a single replicate."""
-        return self.low is not None and (self.low > 0 or self.high < 0)
+        return excludes_zero(self.low, self.high)
+
+    @property
+    def less_is_better(self) -> bool | None:
+        """Whether less of the metric is better; None where the metric is not given."""
+        return less_is_better(self.metric)
 
     @property
     def is_illustration(self) -> bool:
@@ -143,15 +154,20 @@ def paired_over_replicates(
     Args:
         first_values, second_values: one score per replicate (world or training seed), in the same order.
         first, second: names of the methods, for tables and charts.
-        metric: name of the score, such as "mean_iou" or "mae".
+        metric: name of the score as in `Scores`, such as "mean_iou" or "mae", which tells whether less is
+            better; "" for any other score.
 
     Raises:
-        InvalidArgumentError: lengths differ, nothing was given, or a value is not finite.
+        InvalidArgumentError: lengths differ, nothing was given, a value is not finite, or `metric` is unknown.
 
     Example:
         >>> print(paired_over_replicates([0.52, 0.55, 0.50, 0.54, 0.53], [0.48, 0.50, 0.49, 0.50, 0.47]).mean)
         0.04
     """
+    if metric and metric not in METRICS:
+        raise InvalidArgumentError(
+            f'`metric` must be one of {list(METRICS)}, or "" for any other score. Received: metric={metric!r}.'
+        )
     one, other = (np.asarray(values, "float64") for values in (first_values, second_values))
     if one.ndim != 1 or one.shape != other.shape or not one.size:
         raise InvalidArgumentError(

@@ -17,11 +17,21 @@ import numpy as np
 from eokeras.ben_ge.schema import VOID
 from eokeras.errors import InvalidArgumentError
 
+METRICS = (
+    "accuracy", "accuracy_without_water", "macro_f1", "macro_f1_without_water", "mae", "mean_iou", "pixel_accuracy",
+)  # fmt: skip
+"""Every name that `metrics` gives."""
+
 LOWER_IS_BETTER = ("mae",)
 """Metrics of which less is better; all others lie in 0..1 and more is better."""
 
 WATER = 0
 """Class id of "all water" in `climate_zone`, which is no Köppen-Geiger zone."""
+
+
+def less_is_better(metric: str) -> bool | None:
+    """Whether less of a metric is better; None for a name that is none of `METRICS`."""
+    return metric in LOWER_IS_BETTER if metric in METRICS else None
 
 
 def patch_statistics(kind: str, reference: np.ndarray, prediction: np.ndarray, classes: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from eokeras.ben_ge.input_names import PRESENT
 from eokeras.errors import InvalidArgumentError
 from eokeras.evaluate.scores import Scores, kind_of
 from eokeras.evaluate.tally import Tally, check_finite, class_names
@@ -162,7 +163,7 @@ def model_predictor(model, tasks) -> Predict:
         # By name, so that an input that the model does not know can never shift the others.
         lacking = [key for key in names or () if key not in inputs]
         if lacking:
-            way = " Make it with `presence=True`." if any(key.endswith("_present") for key in lacking) else ""
+            way = " Make it with `presence=True`." if any(key.endswith(PRESENT) for key in lacking) else ""
             raise InvalidArgumentError(
                 f"`dataset` must hold every input of the model. Received: inputs {sorted(inputs)}, "
                 f"which lack {', '.join(map(repr, lacking))}.{way}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eokeras.errors import InvalidArgumentError, check_choices
-from eokeras.evaluate.comparison import Comparison, compare
+from eokeras.evaluate.comparison import Comparison, compare, family_sentences
 from eokeras.evaluate.importance import model_modalities
 from eokeras.evaluate.predictions import (
     check_outputs,
@@ -19,10 +19,7 @@ from eokeras.evaluate.predictions import (
 )
 from eokeras.evaluate.scores import SIMULATED, Scores, metric_name, text_table
 
-_ZERO_IS_NO_MEAN = (
-    'Missing modalities are zeros, which are the training mean after calibrate="standardise" only. Received: '
-    "calibrate={!r}."
-)
+_ZEROS = 'Missing modalities are zeros, which are the training mean after calibrate="standardise" only. Received: '
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,11 +135,18 @@ def subset_scores(
     predictors = {"+".join(subset): _without(set(chosen) - set(subset), known, predict) for subset in subsets}
     constants, notes = trivial_baselines(tasks, schema)
     scores = score_predictors({**predictors, **constants}, dataset, schema, seed=seed, resamples=resamples)
-    calibrate = getattr(recipe, "keywords", {}).get("calibrate", "standardise")
-    if calibrate != "standardise":
-        notes = (*notes, _ZERO_IS_NO_MEAN.format(calibrate))
+    notes = (*notes, *_zero_notes(recipe))
     by_subset = dict(zip(subsets, scores, strict=False))
     return SubsetScores(name, chosen, by_subset, scores[len(subsets) :], notes)
+
+
+def _zero_notes(recipe) -> tuple[str, ...]:
+    """What zeros mean, unless the recipe of the data set says that they are the training mean."""
+    options = getattr(recipe, "keywords", {})
+    if "calibrate" not in options:
+        return (f"{_ZEROS}a data set that does not tell its calibration.",)
+    calibrate = options["calibrate"]
+    return () if calibrate == "standardise" else (f"{_ZEROS}calibrate={calibrate!r}.",)
 
 
 def _without(missing, known, predict):
@@ -183,7 +187,8 @@ class SubsetComparison:
         """All that must stand beside the differences, in words."""
         told = [sentence for comparison in self.comparisons.values() for sentence in comparison.sentences]
         simulated = [SIMULATED] if self.first.simulated else []
-        return tuple(dict.fromkeys([*simulated, *told, *self.first.notes, *self.second.notes]))
+        family = family_sentences(self.comparisons.values())
+        return tuple(dict.fromkeys([*simulated, *told, *family, *self.first.notes, *self.second.notes]))
 
     @property
     def headings(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from eokeras.errors import InvalidArgumentError
-from eokeras.evaluate.comparison import Comparison, Difference
+from eokeras.evaluate.comparison import Comparison, Difference, family_sentences
 from eokeras.evaluate.importance import ModalityImportance
 from eokeras.evaluate.intervals import ReplicateComparison
 from eokeras.evaluate.patch_statistics import LOWER_IS_BETTER
@@ -25,32 +25,35 @@ _AROUND_INCHES = 0.72  # labels above and below a panel
 
 @dataclass(frozen=True)
 class _Row:
-    """One difference: what it is, and its interval."""
+    """One difference: its names and numbers, and the result that says what they mean."""
 
     first: str
     second: str
-    metric: str
     label: str
     value: float
     low: float | None
     high: float | None
-    smallest: float | None
     units: str
+    result: Difference | ReplicateComparison
 
     @property
-    def less_is_better(self) -> bool:
-        return self.metric in LOWER_IS_BETTER
+    def found(self) -> bool:
+        """Whether it excludes zero and may be said to."""
+        return self.result.excludes_zero and not self.result.is_illustration
 
     @property
-    def excludes_zero(self) -> bool:
-        return self.low is not None and (self.low > 0 or self.high < 0)
+    def smallest(self) -> float | None:
+        """The smallest difference that the design can show; None where it can show nothing."""
+        return None if self.result.is_illustration else self.result.smallest_difference
 
     @property
     def words(self) -> str:
-        if self.low is None:
-            return f"{_signed(self.value)}\n{self.units}: {ILLUSTRATION}"
-        interval = f"{_signed(self.value)} [{_signed(self.low)}, {_signed(self.high)}]"
-        return f"{interval}\n{self.units}; show {self.smallest:.3f} or more"
+        text = _signed(self.value)
+        if self.low is not None:
+            text += f" [{_signed(self.low)}, {_signed(self.high)}]"
+        if self.result.is_illustration:
+            return f"{text}\n{self.units}: {ILLUSTRATION}"
+        return f"{text}\n{self.units}; show {self.smallest:.3f} or more"
 
 
 def comparison_chart(
@@ -61,8 +64,10 @@ def comparison_chart(
 ) -> Figure:
     """Paired differences with their 95 % intervals against a zero line: a forest plot.
 
-    A filled dot excludes zero, an open one does not. The grey band around zero is as wide as the
-    smallest difference that the design can show, which the text beside it states.
+    A filled dot excludes zero, an open one does not; an open diamond is an illustration: too few groups
+    or replicates for a claim. The grey band around zero is as wide as the smallest difference that
+    the design can show, which the text beside it states. Which side is better stands above the dots
+    where the metric is known.
 
     Args:
         comparisons: of `eokeras.evaluate.compare` or `paired_over_replicates` (with names), one or several.
@@ -78,18 +83,19 @@ def comparison_chart(
     if not rows:
         raise InvalidArgumentError("`comparisons` must hold at least one difference with a value. Received: none.")
     pairs = {(row.first, row.second) for row in rows}
-    panels = [[row for row in rows if row.less_is_better is less] for less in (False, True)]
+    panels = [[row for row in rows if row.result.less_is_better is less] for less in (False, True, None)]
     panels = [panel for panel in panels if panel]
     heights = [_ROW_INCHES * len(panel) for panel in panels]
     with mpl.rc_context({**STYLE, "axes.spines.left": False}):
-        size = (8.4, sum(heights) + _AROUND_INCHES * len(panels) + 1.0)
+        size = (8.4, sum(heights) + _AROUND_INCHES * len(panels) + 1.2)
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
         for axis, panel in zip(axes, panels, strict=True):
-            _forest(axis, panel, pairs)
+            _forest(axis, panel, names_differ=len(pairs) > 1)
         figure.legend(handles=_forest_legend(rows), loc="outside lower center", ncols=2, frameon=False)
     simulated = simulated or any(getattr(comparison, "simulated", False) for comparison in comparisons)
-    finish(figure, title or _comparison_title(rows, pairs), None, simulated=simulated)
+    notes = family_sentences(comparisons)
+    finish(figure, title or _comparison_title(rows, pairs), None, simulated=simulated, notes=notes)
     return figure
 
 
@@ -112,7 +118,7 @@ def importance_chart(importance: ModalityImportance, metrics: Sequence[str] | No
     count = len(importance.comparisons)
     heights = [(0.24 * count + 0.2) * len(panel) for panel in panels]
     with mpl.rc_context({**STYLE, "axes.spines.left": False}):
-        figure = Figure(figsize=(7.6, sum(heights) + 0.5 * len(panels) + 0.9), layout="constrained")
+        figure = Figure(figsize=(7.6, sum(heights) + 0.5 * len(panels) + 1.1), layout="constrained")
         axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
         for axis, panel in zip(axes, panels, strict=True):
             _losses(axis, panel, importance)
@@ -122,7 +128,8 @@ def importance_chart(importance: ModalityImportance, metrics: Sequence[str] | No
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     title = "What the model loses when one modality is shuffled"
-    finish(figure, title, None, simulated=importance.intact.simulated)
+    notes = family_sentences(importance.comparisons.values())
+    finish(figure, title, None, simulated=importance.intact.simulated, notes=notes)
     return figure
 
 
@@ -150,8 +157,8 @@ def _rows(comparison: Comparison | ReplicateComparison) -> list[_Row]:
         units = f"{comparison.replicates} replicate{'s' * (comparison.replicates > 1)}"
         return [
             _Row(
-                comparison.first, comparison.second, comparison.metric, label, comparison.mean, comparison.low,
-                comparison.high, comparison.smallest_difference, units,
+                comparison.first, comparison.second, label, comparison.mean, comparison.low, comparison.high, units,
+                comparison,
             )
         ]  # fmt: skip
     return [_row_of(item, comparison) for item in comparison.differences if not math.isnan(item.estimate.value)]
@@ -162,22 +169,21 @@ def _row_of(item: Difference, comparison: Comparison) -> _Row:
     units = item.note or f"{item.groups} {item.group}s"
     estimate = item.estimate
     return _Row(
-        comparison.first, comparison.second, item.metric, label, estimate.value, estimate.low, estimate.high,
-        item.smallest_difference, units,
+        comparison.first, comparison.second, label, estimate.value, estimate.low, estimate.high, units, item,
     )  # fmt: skip
 
 
-def _forest(axis, rows: list[_Row], pairs: set[tuple[str, str]]) -> None:
+def _forest(axis, rows: list[_Row], names_differ: bool) -> None:
     for position, row in enumerate(rows):
         if row.smallest:
             axis.barh(position, 2 * row.smallest, left=-row.smallest, height=0.62, color=_BAND, zorder=1)
         if row.low is not None:
             axis.plot([row.low, row.high], [position] * 2, color=_COLOUR, linewidth=2.2, solid_capstyle="butt")
-        fill = _COLOUR if row.excludes_zero else "white"
-        marker = "D" if row.low is None else "o"
+        fill = _COLOUR if row.found else "white"
+        marker = "D" if row.result.is_illustration else "o"
         axis.plot(row.value, position, marker, color=_COLOUR, markerfacecolor=fill, markersize=7)
     axis.axvline(0, color="black", linewidth=1.0, zorder=1.5)
-    labels = [_forest_label(row, names_differ=len(pairs) > 1) for row in rows]
+    labels = [_forest_label(row, names_differ) for row in rows]
     axis.set_yticks(range(len(rows)), labels)
     axis.set_ylim(len(rows) - 0.45, -0.55)
     axis.tick_params(axis="y", length=0)
@@ -186,16 +192,21 @@ def _forest(axis, rows: list[_Row], pairs: set[tuple[str, str]]) -> None:
     words.tick_params(length=0, labelsize=8)
     words.spines["right"].set_visible(False)
     _widen(axis, rows)
-    less = rows[0].less_is_better
+    _name_sides(axis, rows)
+
+
+def _name_sides(axis, rows: list[_Row]) -> None:
+    """The difference below, and above on which side which one is better, where the metric tells."""
     first, second = (
-        next(iter(side)) if len(side := {pair[index] for pair in pairs}) == 1 else word
-        for index, word in enumerate(("first", "second"))
+        names.pop() if len(names) == 1 else word
+        for names, word in (({row.first for row in rows}, "first"), ({row.second for row in rows}, "second"))
     )
-    left, right = (first, second) if less else (second, first)
-    axis.set_title(f"← {left} better", loc="left")
-    axis.set_title(f"{right} better →", loc="right")
-    difference = f"{first} − {second}"
-    axis.set_xlabel(f"{difference}, mean absolute error" if less else difference)
+    less = rows[0].result.less_is_better
+    axis.set_xlabel(f"{first} − {second}" + (", mean absolute error" if less else ""))
+    if less is not None:
+        left, right = (first, second) if less else (second, first)
+        axis.set_title(f"← {left} better", loc="left")
+        axis.set_title(f"{right} better →", loc="right")
 
 
 def _forest_label(row: _Row, names_differ: bool) -> str:
@@ -215,12 +226,14 @@ def _widen(axis, rows: list[_Row]) -> None:
 
 def _forest_legend(rows: list[_Row]) -> list:
     handles = []
-    if any(row.excludes_zero for row in rows):
+    illustrations = [row for row in rows if row.result.is_illustration]
+    if any(row.found for row in rows):
         handles.append(_dot_handle(_COLOUR, True, "95 % interval excludes zero"))
-    if any(row.low is not None and not row.excludes_zero for row in rows):
+    if any(not row.found and not row.result.is_illustration for row in rows):
         handles.append(_dot_handle(_COLOUR, False, "95 % interval does not exclude zero"))
-    if any(row.low is None for row in rows):
-        handles.append(_dot_handle(_COLOUR, False, f"no interval: {ILLUSTRATION}", marker="D", line=False))
+    if illustrations:
+        line = any(row.low is not None for row in illustrations)
+        handles.append(_dot_handle(_COLOUR, False, ILLUSTRATION, marker="D", line=line))
     if any(row.smallest for row in rows):
         handles.append(Patch(color=_BAND, label="too small a difference for this design to show"))
     return handles
@@ -234,13 +247,13 @@ def _dot_handle(colour: str, filled: bool, label: str, marker: str = "o", line: 
 
 def _comparison_title(rows: list[_Row], pairs: set) -> str:
     names = f"{rows[0].first} against {rows[0].second}: " if len(pairs) == 1 else ""
-    found = [row for row in rows if row.low is not None]
-    if not found:
-        return f"{names}no intervals ({ILLUSTRATION})"
-    count = sum(row.excludes_zero for row in found)
-    few = f", {len(rows) - len(found)} without an interval" if len(found) < len(rows) else ""
+    evidence = [row for row in rows if not row.result.is_illustration]
+    if not evidence:
+        return f"{names}{ILLUSTRATION}"
+    count, others = sum(row.found for row in evidence), len(rows) - len(evidence)
+    few = f", {others} illustration{'s' * (others > 1)}" if others else ""
     verb = "excludes" if count == 1 else "exclude"
-    return f"{names}{count} of {len(found)} paired differences {verb} zero{few}"
+    return f"{names}{count} of {len(evidence)} paired differences {verb} zero{few}"
 
 
 # --- Importance --------------------------------------------------------------------------------------

@@ -33,12 +33,13 @@ def subset_chart(
 
     Args:
         first: from `eokeras.evaluate.subset_scores`.
-        second: another model on the same patches, such as one trained without DropModality.
+        second: another model on the same patches, such as one trained without DropModality; the targets
+            that both have are shown.
         metrics: those to show; default the first of each target (accuracy, mean IoU, MAE, ...).
         title: default names the models.
 
     Raises:
-        InvalidArgumentError: no target has any of `metrics`, or the models have other modalities.
+        InvalidArgumentError: no target has any of `metrics`, or the models have other modalities or share no target.
     """
     sides = [first] if second is None else [first, second]
     if any(set(side.modalities) != set(first.modalities) for side in sides):
@@ -46,9 +47,7 @@ def subset_chart(
             f"`second` must have the modalities of `first`, {first.modalities}. Received: {second.modalities}."
         )
     rows = list(reversed(first.scores))  # all modalities on top
-    whole = first.scores[rows[0]]
-    pairs = [(task, metric) for task, score in whole.tasks.items() for metric in score.estimates]
-    shown = chosen_metrics(pairs, metrics)
+    shown = chosen_metrics(_shared_metrics(sides), metrics)
     widths = [0.34 * len(first.modalities) + 0.35, *[2.2] * len(shown)]
     with mpl.rc_context(STYLE):
         size = (sum(widths) + 0.5, _ROW_INCHES * len(rows) + 1.95)
@@ -127,6 +126,17 @@ def dose_response(
 
 
 # --- Subsets -----------------------------------------------------------------------------------------
+
+
+def _shared_metrics(sides) -> list[tuple[str, str]]:
+    """(target, metric) of the targets that every model has, in the order of the first."""
+    wholes = [side[side.modalities].tasks for side in sides]
+    shared = [task for task in wholes[0] if all(task in tasks for tasks in wholes)]
+    if not shared:
+        raise InvalidArgumentError(
+            f"`second` must share a target with `first`, {list(wholes[0])}. Received: {list(wholes[-1])}."
+        )
+    return [(task, metric) for task in shared for metric in wholes[0][task].estimates]
 
 
 def _matrix(axis, rows, modalities) -> None:

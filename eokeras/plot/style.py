@@ -1,6 +1,7 @@
 """One visual language for every figure: colours, type and title."""
 
 import textwrap
+from collections.abc import Sequence
 
 from eokeras.evaluate.scores import SIMULATED
 
@@ -36,6 +37,7 @@ STYLE = {
 
 _PAD_INCHES = 3 / 72  # of constrained layout, above the title
 _LINE_INCHES = 11 * 1.25 / 72  # of the title, 11 points
+_SENTENCE_LINE_INCHES = 8 * 1.25 / 72  # of the sentences, 8 points
 _TITLE_CHARACTER_INCHES = 0.115  # widths of an average character: bold at 11 points, plain at 8
 _CHARACTER_INCHES = 0.066
 
@@ -45,14 +47,18 @@ def task_text(name: str) -> str:
     return name.replace("_", " ").replace("iou", "IoU").replace("f1", "F1").replace("mae", "MAE")
 
 
-def finish(figure, title, schema, simulated=False):
-    """Title, and under it the sentence that every figure of simulated data must say."""
+def finish(figure, title, schema, simulated=False, notes: Sequence[str] = ()):
+    """Title, and under it `notes` and the sentence that every figure of simulated data must say."""
     is_simulated = simulated or getattr(schema, "world", None) is not None
     width_inches, height_inches = figure.get_size_inches()
     columns = int(width_inches / _TITLE_CHARACTER_INCHES)
     title = "\n".join(textwrap.fill(line, columns) for line in title.split("\n"))
-    sentence = textwrap.wrap(SIMULATED, int(width_inches / _CHARACTER_INCHES)) if is_simulated else []
-    # The title keeps lines free for the sentence: constrained layout knows no subtitle.
-    figure.suptitle(title + "\n" * len(sentence), x=0.02, ha="left", fontsize=11, fontweight="bold")
-    below = 1 - (_PAD_INCHES + (title.count("\n") + 1) * _LINE_INCHES) / height_inches
-    figure.text(0.02, below, "\n".join(sentence), ha="left", va="top", fontsize=8, color="#555555")
+    columns = int(width_inches / _CHARACTER_INCHES)
+    told = [textwrap.wrap(sentence, columns) for sentence in ([SIMULATED, *notes] if is_simulated else notes)]
+    # The title keeps lines free for the sentences: constrained layout knows no subtitle.
+    figure.suptitle(title + "\n" * sum(map(len, told)), x=0.02, ha="left", fontsize=11, fontweight="bold")
+    below_inches = _PAD_INCHES + (title.count("\n") + 1) * _LINE_INCHES
+    for lines in told:
+        place = 1 - below_inches / height_inches
+        figure.text(0.02, place, "\n".join(lines), ha="left", va="top", fontsize=8, color="#555555")
+        below_inches += len(lines) * _SENTENCE_LINE_INCHES

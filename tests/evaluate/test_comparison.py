@@ -8,6 +8,7 @@ from scipy import stats
 
 from eokeras import evaluate
 from eokeras.errors import InvalidArgumentError
+from eokeras.evaluate.patch_statistics import METRICS
 from tests.evaluate.cases import COVERS, SHAPES, make_arrays, make_dataset, make_schema, pass_through
 
 
@@ -163,3 +164,29 @@ def test_few_replicates_are_an_illustration():
 def test_odd_replicates_are_an_error(first, second):
     with pytest.raises(InvalidArgumentError, match="eplicate"):
         evaluate.paired_over_replicates(first, second)
+
+
+def test_a_replicate_metric_is_a_known_one_or_none():
+    with pytest.raises(
+        InvalidArgumentError, match=r"`metric` must be one of \['accuracy', .*Received: metric='season MAE'"
+    ):
+        evaluate.paired_over_replicates([0.1, 0.2], [0.2, 0.3], metric="season MAE")
+    less = {metric: evaluate.paired_over_replicates([0.1], [0.2], metric=metric).less_is_better for metric in METRICS}
+    assert {metric for metric, value in less.items() if value} == {"mae"}
+    assert evaluate.paired_over_replicates([0.1], [0.2]).less_is_better is None
+
+
+def test_every_metric_is_known(first):
+    """Class, map and number; fractions have the metric of numbers, labels the macro-F1 of classes."""
+    assert {name for score in first.tasks.values() for name in score.estimates} == set(METRICS)
+
+
+def test_a_metric_without_a_value_has_no_verdict(model, arrays):
+    """Where every patch is water, the accuracy without water has no value in any resample."""
+    inputs, targets, metadata = arrays
+    water = {**targets, "climate_zone": np.zeros(90, "int32")}
+    score = evaluate.score(model, make_dataset((inputs, water, metadata)), make_schema(), name="wet")
+    comparison = evaluate.compare(score, dataclasses.replace(score, name="again"))
+    assert comparison["climate_zone", "accuracy_without_water"].is_illustration
+    row = next(row for row in comparison.rows() if row[1] == "accuracy without water")
+    assert row[-1] == "illustration, not evidence"

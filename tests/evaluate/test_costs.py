@@ -84,6 +84,25 @@ def test_stored_groups_have_their_own_grid():
     assert found.flops == 2 * (60 * 60 * 6 + 20 * 20 * 2)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ({"s2": (32, 24)}, (32, 24)),
+        ({"s2_60m": (5, 4), "s2_10m": (30, 24)}, (30, 24)),
+        ({"s2_20m": (60, 30)}, (120, 60)),
+        ({"s2_60m": (None, None)}, (100, 44)),
+        ({"s1": (None, 8)}, (100, 8)),
+        ({}, (100, 44)),
+    ],
+)
+def test_the_size_of_the_patch_is_that_of_the_model(sizes, expected):
+    inputs = [keras.Input((4,), name="era5"), *(keras.Input((*size, 3), name=name) for name, size in sizes.items())]
+    outputs = {tensor.name: layers.Dense(1)(tensor) for tensor in inputs}
+    found = evaluate.cost(keras.Model(inputs, outputs), height=100, width=44)
+    assert (found.height, found.width) == expected
+    assert f"per patch of {expected[0]} x {expected[1]} " in str(found)
+
+
 def test_slots_of_the_optimizer_and_half_precision():
     x = keras.Input((4,), name="era5")
     dense = layers.Dense(3, dtype="mixed_bfloat16")

@@ -9,6 +9,7 @@ from scipy import stats
 
 from eokeras import evaluate
 from eokeras.errors import InvalidArgumentError
+from eokeras.evaluate.comparison import EXPLORATORY
 from tests.evaluate.cases import ZONES, NumpyModel, make_dataset, make_schema
 
 
@@ -51,6 +52,18 @@ def test_every_other_patch_is_as_likely():
     )
     assert found.intact.tasks["climate_zone"].estimates["accuracy"].value == 1
     assert difference(found, "s2", "climate_zone", "accuracy") == pytest.approx(2 / 3, abs=0.03)
+
+
+def test_strangers_of_the_same_tile_make_the_drop_too_small():
+    """Ten tiles of twelve patches, a zone each: of 119 strangers 11 have the same zone."""
+    zone = np.arange(120) % 10 + 1
+    inputs, _, metadata = make_arrays(np.zeros(120), s2=zone, s1=zone)
+    arrays = inputs, {"climate_zone": zone.astype("int32")}, metadata | {"tile": np.array([f"T{z}" for z in zone])}
+    model = NumpyModel(("s2", "s1"), lambda given: {"climate_zone": np.eye(ZONES)[given["s2"].astype(int).reshape(-1)]})
+    found = evaluate.modality_importance(
+        model, make_dataset(arrays), make_schema(), repeats=50, resamples=1, modalities=("s2",)
+    )
+    assert difference(found, "s2", "climate_zone", "accuracy") == pytest.approx(1 - 11 / 119, abs=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +111,7 @@ def test_the_table_says_which_side_is_better_and_what_it_does_not_show(shuffled)
     assert "difference excludes zero: intact is better" in text
     assert "not what a modality could give" in text
     assert "averaged over 3 shuffles" in text
+    assert EXPLORATORY in shuffled[2].sentences  # one target, two modalities
     rows = shuffled[2].rows()
     assert [row[2] for row in rows] == ["s2", "s1"]
     assert {len(row) for row in rows} == {len(shuffled[2].headings)}
@@ -154,6 +168,7 @@ def test_a_modality_is_shuffled_alike_whichever_others_are_asked_for():
     one = evaluate.modality_importance(both, make_dataset(arrays), modalities=("s1",), **options)
     every = evaluate.modality_importance(both, make_dataset(arrays, batch_size=7), **options)
     assert list(one.comparisons) == ["s1"]
+    assert EXPLORATORY not in one.sentences
     assert one["s1"].to_dict() == every["s1"].to_dict()
 
 

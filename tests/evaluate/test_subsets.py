@@ -1,5 +1,6 @@
 """Scores by subset of modalities, against scores of data that were set to zero by hand."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import eokeras as eo
 from eokeras import evaluate
 from eokeras.errors import InvalidArgumentError
+from eokeras.evaluate.comparison import EXPLORATORY
 from tests.evaluate.cases import NumpyModel, make_arrays, make_dataset, make_schema
 
 NAMES = ("s2", "s1", "dem")
@@ -153,6 +155,25 @@ def test_zero_is_the_mean_of_standardised_data_only(arrays):
     data.recipe = functools.partial(data.recipe, calibrate="tutorial")
     found = evaluate.subset_scores(MODELS["plain"], data, make_schema(), modalities=("s1",))
     assert "calibrate='tutorial'" in str(found)
+    data.recipe = functools.partial(make_dataset, arrays, calibrate="standardise")
+    told = evaluate.subset_scores(MODELS["plain"], data, make_schema(), modalities=("s1",)).sentences
+    assert not any("calibrat" in sentence for sentence in told)
+    unknown = evaluate.subset_scores(MODELS["plain"], data.take(9), make_schema(), modalities=("s1",))
+    assert "only. Received: a data set that does not tell its calibration." in str(unknown)
+
+
+def test_one_difference_per_subset_is_a_family(arrays):
+    inputs, targets, metadata = arrays
+    data = make_dataset((inputs, {"season": targets["season"]}, metadata))
+    sides = [
+        evaluate.subset_scores(model, data, make_schema(), name=name, modalities=("s2", "s1"), resamples=50)
+        for name, model in MODELS.items()
+    ]
+    found = evaluate.compare_subsets(*sides)
+    assert [len(comparison.differences) for comparison in found.comparisons.values()] == [1, 1, 1]
+    assert EXPLORATORY in found.sentences
+    alone = [dataclasses.replace(side, scores={("s1",): side.scores["s1",]}) for side in sides]
+    assert EXPLORATORY not in evaluate.compare_subsets(*alone).sentences
 
 
 def test_bad_arguments_name_the_rule(tables, arrays):
