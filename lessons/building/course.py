@@ -71,6 +71,12 @@ class Course:
             path.name: Lesson(path) for path in sorted(folders, key=lambda path: (int(path.name.split("_")[0]), path))
         }
 
+    @property
+    def published(self) -> dict[str, Lesson]:
+        """The lessons that the course's README links: the others are in preparation, and nobody promises anything."""
+        text = (self.folder / "README.md").read_text()
+        return {name: lesson for name, lesson in self.lessons.items() if f"]({name}/" in text}
+
     def setup_cell(self, lesson: str) -> str:
         """The first code cell of a lesson, as `lesson.py` holds it (the address is filled in for notebooks)."""
         return f'LESSON = "{lesson}"\n' + (self.folder / "setup_cell.py").read_text().rstrip("\n")

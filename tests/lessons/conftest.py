@@ -64,7 +64,9 @@ def write_course(root: Path) -> Course:
     (root / "eokeras" / "__init__.py").touch()
     (root / "pyproject.toml").write_text('[project.urls]\nRepository = "https://github.com/someone/somewhere"\n')
     shutil.copy(LESSONS / "setup_cell.py", root / "lessons")
-    (root / "lessons" / "README.md").write_text("# Lessons\n\n<!-- {{ badge 5_tiny }} --><!-- /-->\n")
+    (root / "lessons" / "README.md").write_text(
+        "# Lessons\n\n[Tiny](5_tiny/README.md) <!-- {{ badge 5_tiny }} --><!-- /-->\n"
+    )
     (root / "lessons" / "theme.css").write_text("/* @theme eokeras */\nsection { width: 1280px; height: 720px; }\n")
     (folder / "lesson.py").write_text(LESSON)
     (folder / "slides.md").write_text(SLIDES)

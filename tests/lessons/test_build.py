@@ -48,3 +48,18 @@ def test_unknown_words_are_refused(course, capsys):
     with pytest.raises(SystemExit):
         build.main(["notebook", "5_tiny"], course.root)
     assert "unknown: notebook. Parts: notebooks, execute, figures, slides," in capsys.readouterr().err
+
+
+def test_a_lesson_that_the_readme_does_not_link_is_in_preparation(course, capsys):
+    (course.folder / "6_other").mkdir()
+    assert list(course.published) == ["5_tiny"]
+    build.main(["--check"], course.root)
+    told = capsys.readouterr()
+    assert "6_other is in preparation" in told.out
+    assert "6_other" not in told.err
+    assert build.main(["--check", "6_other"], course.root) == 1
+    assert "6_other has no README.md" in capsys.readouterr().err
+    readme = course.folder / "README.md"
+    readme.write_text(readme.read_text() + "[Other](6_other/README.md)\n")
+    assert build.main(["--check"], course.root) == 1
+    assert "6_other has no README.md" in capsys.readouterr().err

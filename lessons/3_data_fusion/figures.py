@@ -1,0 +1,298 @@
+"""Draws figures/*.svg: `python lessons/build.py figures 3_data_fusion` (three minutes; patches simulated once).
+
+Every patch is simulated, and chosen by a rule, not by its number. Measured numbers come from results.json; without
+it (the experiments take hours) their figures are left out.
+"""
+
+import json
+import math
+from functools import cache
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import sketches
+from drawing import GREY, INK, colour_of, drawing, note, photograph, save, save_plot, tile
+from matplotlib.figure import Figure
+
+import eokeras as eo
+from eokeras.ben_ge import World, schema
+from eokeras.plot import hillshade, land_cover_rgb, true_colour
+
+FIGURES = Path("figures")
+RESULTS = Path("results.json")
+NAMED = "#332288"  # the comparison that was named before the run; no modality has this colour
+DOSES = (0.0, 0.2, 0.4, 0.6, 0.8)
+WORLDS = {"default": World(), "null": World().without("s1")} | {
+    f"clouds-{dose}": World(cloud_fraction=dose) for dose in DOSES
+}
+STYLE = {
+    "font.size": 21,
+    "axes.linewidth": 1.5,
+    "lines.linewidth": 3,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+}
+SIZE_INCHES = (12.08, 4.75)  # 1160 pixels, as wide as a slide; 21 points are 28 of its pixels
+
+
+# --- Patches -------------------------------------------------------------------------------------------
+
+
+@cache
+def patches(world: str) -> list[dict]:
+    """The same places in every world, one in each of 30 tiles."""
+    tree = Path("work") / f"figures-{world}"
+    if not tree.exists():
+        eo.ben_ge.simulate(tree, patches=30, seed=3, world=WORLDS[world], tiles=30)
+    source = eo.ben_ge.open_source(tree)
+    return [source.read(name).features for name in source.patch_ids]
+
+
+@cache
+def hero() -> int:
+    """Index of the clear patch of the most varied land cover."""
+
+    def variety(index):
+        patch = patches("default")[index]
+        shares = patch["land_cover_fractions"][patch["land_cover_fractions"] > 0]
+        clear = np.percentile(patch["s2_10m"][..., 0], 98) < 2000  # blue: neither clouds nor snow
+        return clear * -float(np.sum(shares * np.log(shares)))
+
+    return max(range(30), key=variety)
+
+
+def optical(patch) -> np.ndarray:
+    return _bytes(true_colour(patch["s2_10m"], schema.RASTERS["s2_10m"].bands))
+
+
+def radar(patch) -> np.ndarray:
+    grey = np.clip((np.nan_to_num(patch["s1"][..., :1], nan=-12.5) + 25) / 25, 0, 1)  # VV, -25 to 0 dB
+    return _bytes(grey.repeat(3, axis=-1))
+
+
+def elevation(patch) -> np.ndarray:
+    metres = patch["dem"][..., 0].astype(float)
+    share = (metres - metres.min()) / max(np.ptp(metres), 1)
+    shade = hillshade(metres)[..., None] / math.sqrt(0.5)  # flat ground keeps its colour
+    return _bytes(mpl.colormaps["cividis"](share)[..., :3] * (0.35 + 0.65 * shade))
+
+
+def land_cover(patch) -> np.ndarray:
+    codes = [entry.code for entry in schema.LAND_COVER]
+    return _bytes(land_cover_rgb(np.searchsorted(codes, patch["land_cover_map"])))
+
+
+def _bytes(colours) -> np.ndarray:
+    return (np.clip(colours, 0, 1) * 255).round().astype("uint8")
+
+
+# --- Figures of patches --------------------------------------------------------------------------------
+
+
+def cover() -> str:
+    patch, shapes = patches("default")[hero()], []
+    for index, view in enumerate((optical, radar, elevation, land_cover)):
+        x, y = 288 * (index % 2), 180 + 360 * (index // 2)
+        shapes.append(photograph(view(patch), x, y, 288, 360, colour="#0E2233"))
+    words = "one simulated place as optical image, radar image, elevation and land cover."
+    return drawing(shapes, 576, 720, "Four views of one place", words)
+
+
+def senses() -> str:
+    patch, side, step = patches("default")[hero()], 200, 290
+    weather = dict(zip(schema.CHANNELS["era5"], patch["era5"], strict=True))
+    numbers = f"{weather['temperature_s2'] - 273.15:.0f} °C\n{weather['relhumidity_s2']:.0f} % humid\n8 numbers"
+    shapes = [
+        tile("s2", 40, 125, detail="colour\nblind: clouds", size=side, pixels=optical(patch)),
+        tile("s1", 40 + step, 125, detail="roughness, leaves\nblind: colour", size=side, pixels=radar(patch)),
+        tile("dem", 40 + 2 * step, 125, detail="height of tops\nblind: time", size=side, pixels=elevation(patch)),
+        tile("era5", 40 + 3 * step, 125, detail="the day's air\nblind: the picture", size=side),
+        note(40 + 3 * step + side / 2, 125, numbers, anchor="middle"),
+    ]
+    words = (
+        "optical: colour, no ground under clouds; radar: roughness, no colour; elevation: no time; weather: no picture."
+    )
+    return drawing(shapes, 1160, 370, "Four senses", words)
+
+
+def through_clouds() -> str:
+    index = max(range(30), key=lambda i: _whiteness(patches("clouds-0.6")[i], 0.45))
+    patch, shapes = patches("clouds-0.6")[index], []
+    views = ((optical, "s2", "Sentinel-2"), (radar, "s1", "Sentinel-1 VV"), (land_cover, "labels", "what is there"))
+    for column, (view, name, words) in enumerate(views):
+        shown = photograph(view(patch), 30 + 390 * column, 165, 320, colour=colour_of(name))
+        shapes += [shown, note(shown.x + 160, 352, words, anchor="middle", colour=colour_of(name), bold=True)]
+    words = "clouds hide more than half of the optical image; the radar image and the land-cover map know no clouds."
+    return drawing(shapes, 1160, 375, "Through the clouds", words)
+
+
+def _whiteness(patch, wanted: float) -> float:
+    """How close the share of white pixels is to the wanted one; 0 for patches of a single class."""
+    share = float(np.mean(patch["s2_10m"][..., 0] > 2500))
+    return -abs(share - wanted) - (np.max(patch["land_cover_fractions"]) > 0.7)
+
+
+def two_radars() -> str:
+    place, decoy = (patches(world)[hero()] for world in ("default", "null"))
+    shapes = []
+    views = (
+        (optical(place), "s2", "Sentinel-2"),
+        (radar(place), "s1", "its Sentinel-1"),
+        (radar(decoy), "s1", "null world"),
+    )
+    for column, (pixels, name, words) in enumerate(views):
+        shown = photograph(pixels, 30 + 390 * column, 165, 320, colour=colour_of(name))
+        shapes += [shown, note(shown.x + 160, 352, words, anchor="middle", colour=colour_of(name), bold=True)]
+    words = (
+        "an optical image, the radar image of the same place, and one of another continent, which looks like radar too."
+    )
+    return drawing(shapes, 1160, 375, "Two radar images, one of them a decoy", words)
+
+
+def doses() -> str:
+    shares = [[np.mean(patches(f"clouds-{dose}")[i]["s2_10m"][..., 0] > 2500) for dose in DOSES] for i in range(30)]
+    index = min(range(30), key=lambda i: float(np.abs(np.subtract(shares[i], DOSES)).sum()))
+    shapes = []
+    for column, dose in enumerate(DOSES):
+        shown = photograph(
+            optical(patches(f"clouds-{dose}")[index]), 10 + 232 * column, 115, 212, colour=colour_of("s2")
+        )
+        shapes += [shown, note(shown.x + 106, 250, f"{100 * dose:.0f} %", anchor="middle", bold=True)]
+    words = "one simulated patch in worlds with 0, 20, 40, 60 and 80 percent of the pixels under cloud."
+    return drawing(shapes, 1160, 280, "Five doses of cloud", words)
+
+
+# --- Measured ------------------------------------------------------------------------------------------
+
+
+@cache
+def results() -> dict:
+    return json.loads(RESULTS.read_text(encoding="utf-8"))
+
+
+def _forest(axis, rows, unit: str, named: str = "") -> None:
+    """Rows of (name, dict with mean, low, high): filled where the interval excludes zero, `named` thick."""
+    for place, (name, found) in enumerate(rows):
+        colour, width = (NAMED, 8) if name == named else (INK, 3)
+        axis.plot([found["low"], found["high"]], [place, place], color=colour, lw=width)
+        fill = colour if found["excludes_zero"] else "white"
+        axis.plot(found["mean"], place, "o", color=colour, markerfacecolor=fill, ms=12, markeredgewidth=3)
+    axis.axvline(0, color=GREY, lw=2, zorder=0)
+    axis.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=20)
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    axis.set_xlabel(unit)
+    axis.tick_params(axis="y", length=0)
+    axis.spines.left.set_visible(False)
+
+
+def _rows(world: str, task: str, metric: str) -> list:
+    table = results()["ladder"]["contestants"][world]
+    return [(name, row["tasks"][task][metric]["minus_s2"]) for name, row in table.items() if name != "S2"]
+
+
+def ladder():
+    figure = Figure(figsize=SIZE_INCHES, layout="constrained")
+    _forest(
+        figure.subplots(), _rows("default", "land_cover_map", "pixel_accuracy"), "pixel accuracy minus S2 alone", "late"
+    )
+    return (
+        figure,
+        "The race",
+        "paired differences of map accuracy from Sentinel-2 alone with 95 % intervals over worlds",
+    )
+
+
+def others():
+    figure = Figure(figsize=SIZE_INCHES, layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    _forest(left, _rows("default", "climate_zone", "accuracy"), "climate zone: accuracy")
+    _forest(right, _rows("default", "season", "mae"), "season: error (less is better)")
+    return figure, "Climate zone and season", "paired differences from Sentinel-2 alone with 95 % intervals over worlds"
+
+
+def null():
+    figure = Figure(figsize=SIZE_INCHES, layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True, sharex=True)
+    silent = _rows("null", "land_cover_map", "pixel_accuracy")
+    found = dict(_rows("default", "land_cover_map", "pixel_accuracy"))
+    _forest(left, [(name, found[name]) for name, _ in silent], "default world: minus S2", "late")
+    _forest(right, silent, "null world: minus S2")
+    return (
+        figure,
+        "Default world and null world",
+        "the same differences where radar tells something and where it does not",
+    )
+
+
+def dose():
+    figure, table = Figure(figsize=SIZE_INCHES, layout="constrained"), results()["clouds"]
+    axis = figure.subplots()
+    looks = {"S2": (colour_of("s2"), "o-"), "S1": (colour_of("s1"), "s--"), "late": (INK, "^-.")}
+    for name, (colour, look) in looks.items():
+        values = np.asarray(table["pixel_accuracy"][name])  # (doses, worlds)
+        axis.plot(table["doses"], values, color=colour, lw=1, alpha=0.35)
+        axis.plot(table["doses"], values.mean(axis=1), look, color=colour, ms=12, label=name)
+    axis.set(xlabel="expected share of S2 pixels under cloud", ylabel="pixel accuracy")
+    axis.set_xticks(table["doses"])
+    axis.legend(loc="lower left")
+    return (
+        figure,
+        "Dose and response",
+        "map accuracy against cloud for Sentinel-2, Sentinel-1 and late fusion, five worlds",
+    )
+
+
+def subsets():
+    figure, table = Figure(figsize=SIZE_INCHES, layout="constrained"), results()["sensors"]["subsets"]
+    axis, names = figure.subplots(), list(reversed(table))
+    for side, colour, look in (("dropped", INK, "o"), ("plain", GREY, "s")):
+        values = [table[name]["land_cover_map"]["pixel_accuracy"][side] for name in names]
+        label = "with DropModality" if side == "dropped" else "without"
+        fill = colour if side == "dropped" else "white"
+        axis.plot(values, range(len(names)), look, color=colour, markerfacecolor=fill, ms=14, mew=3, label=label)
+    axis.set_yticks(range(len(names)), [name.replace("+", " + ").upper() for name in names])
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.set_xlabel("pixel accuracy of the map")
+    axis.grid(axis="y", color="#DDDDDD")
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    return (
+        figure,
+        "Every subset of sensors",
+        "map accuracy by sensors present, with and without DropModality in training",
+    )
+
+
+def costs():
+    figure, table = Figure(figsize=SIZE_INCHES, layout="constrained"), results()["ladder"]["costs"]
+    axes, names = figure.subplots(1, 3, sharey=True), list(table)
+    panels = (
+        ("weights [thousand]", "trainable_weights", 1e-3),
+        ("MFLOPs a patch", "flops", 1e-6),
+        ("s a training step", "training_step_seconds", 1.0),
+    )
+    for axis, (words, key, scale) in zip(axes, panels, strict=True):
+        axis.barh(range(len(names)), [table[name][key] * scale for name in names], color="#34506A")
+        axis.set(xlabel=words, ylim=(len(names) - 0.4, -0.6))
+        axis.set_yticks(range(len(names)), names, fontsize=19)
+        axis.tick_params(axis="y", length=0)
+    return figure, "Equal weights, unequal cost", "weights, operations and seconds of the ten contestants"
+
+
+MEASURED = {"ladder": (ladder, others, null, costs), "clouds": (dose,), "sensors": (subsets,)}
+
+
+def main() -> None:
+    """Write every figure for which there are numbers."""
+    for draw in (cover, senses, through_clouds, two_radars, doses, *sketches.FIGURES):
+        print(save(FIGURES / f"{draw.__name__}.svg", draw()))
+    known = results() if RESULTS.exists() else {}
+    for draw in [draw for table, figures in MEASURED.items() if table in known for draw in figures]:
+        with mpl.rc_context(STYLE):
+            figure, title, words = draw()
+            print(save_plot(FIGURES / f"{draw.__name__}.svg", figure, title, words))
+
+
+if __name__ == "__main__":
+    main()
