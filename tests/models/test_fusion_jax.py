@@ -16,6 +16,7 @@ CODE = textwrap.dedent("""
     from eokeras.models import map_head, multitask, scene_head
     from tests.models.fusion_cases import KINDS, data
     assert keras.backend.backend() == "jax"
+    keras.utils.set_random_seed(0)  # unseeded, a modality is now and then dropped in all four patches
     rng = np.random.default_rng(0)
     targets = {"climate_zone": np.array([0, 11, 255, 3], "int32"),
                "land_cover_map": rng.integers(0, 11, (4, 16, 16)).astype("int32")}
