@@ -12,6 +12,7 @@ from scipy import stats
 from eokeras import evaluate
 from eokeras.ben_ge.schema import TARGETS, VOID
 from eokeras.errors import InvalidArgumentError
+from eokeras.evaluate.scores import task_score
 from tests.evaluate.cases import COVERS, SHAPES, ZONES, make_arrays, make_dataset, make_schema, pass_through
 
 
@@ -153,6 +154,19 @@ def test_the_class_list_is_kept_while_resampling(model):
         evaluate.score(model, make_dataset((inputs, targets, metadata)), make_schema()), "climate_zone", "macro_f1"
     )
     assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)
+
+
+def test_absent_classes_are_told_of(scores, model):
+    lines = [line for line in scores.sentences if "that occur" in line]
+    assert [line.split(" classes")[0] for line in lines] == [
+        f"climate_zone: macro-F1 is over the 5 of {ZONES}",
+        f"land_cover_map: mean IoU is over the 4 of {COVERS}",
+    ]
+    assert all(line.endswith("is rather too narrow.") for line in lines)
+    few = evaluate.score(model, make_dataset(make_arrays(tiles=3)), make_schema()).sentences
+    assert next(line for line in few if "that occur" in line).endswith("occur in these patches.")
+    all_right = np.eye(2)[np.newaxis].repeat(20, axis=0)
+    assert task_score("climate_zone", "class", ("a", "b"), all_right, np.arange(20)).absent_classes == ""
 
 
 def test_too_few_groups_give_no_interval(model):
