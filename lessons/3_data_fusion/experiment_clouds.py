@@ -21,7 +21,6 @@ import argparse
 import sys
 import time
 from dataclasses import replace
-from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -48,10 +47,14 @@ def records_of(work: Path, dose: float, seed: int) -> Path:
 
 
 def try_rate(work: Path, contestant: str, rate: float) -> dict:
-    """Validation loss of one learning rate, in a world that no result comes from."""
-    records = records_of(work, TUNING_DOSE, laboratory.TUNING_SEED)
-    fit = partial(laboratory.fit, build, contestant, records, INPUTS[contestant], RECIPE)
-    return laboratory.remember(work, f"cloud tuning {contestant} {rate}", lambda: fit(laboratory.TUNING_SEED, rate)[1])
+    """Validation score of one learning rate, in a world that no result comes from."""
+
+    def compute() -> dict:
+        records, inputs = records_of(work, TUNING_DOSE, laboratory.TUNING_SEED), INPUTS[contestant]
+        model, card = laboratory.fit(build, contestant, records, inputs, RECIPE, laboratory.TUNING_SEED, rate)
+        return card | {"validation": laboratory.validation_score(model, records, inputs, RECIPE, TASK, METRIC)}
+
+    return laboratory.remember(work, f"cloud tuning {contestant} {rate}", compute)
 
 
 def run(work: Path, contestant: str, dose: float, seed: int, rate: float) -> dict:
@@ -74,8 +77,8 @@ def main() -> None:
     laboratory.in_parallel(records_of, [(work, *world) for world in worlds])
     trials = list(product(CONTESTANTS, LEARNING_RATES))
     found = laboratory.in_parallel(try_rate, [(work, *trial) for trial in trials])
-    losses = {trial: card["validation_loss"] for trial, card in zip(trials, found, strict=True)}
-    rates = {name: min(LEARNING_RATES, key=lambda rate: losses[name, rate]) for name in CONTESTANTS}
+    tried = {trial: card["validation"] for trial, card in zip(trials, found, strict=True)}
+    rates = {name: max(LEARNING_RATES, key=lambda rate: tried[name, rate]) for name in CONTESTANTS}
     jobs = [(name, dose, seed) for name, dose, seed in product(CONTESTANTS, DOSES, WORLD_SEEDS)]
     jobs = [job for job in jobs if job[0] != "S1" or job[1] == DOSES[0]]
     answers = laboratory.in_parallel(run, [(work, *job, rates[job[0]]) for job in jobs])

@@ -19,7 +19,6 @@ Everything here is simulated: it shows that the method can find an effect, not h
 import argparse
 import sys
 import time
-from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -36,6 +35,7 @@ WORLD_SEEDS = (11, 12, 13, 14, 15)
 DROPPED, PLAIN = "three middle, dropped", "three middle"
 LEARNING_RATES = (3e-3, 1e-2, 3e-2)
 RECIPE = laboratory.Recipe()
+PRIMARY = ("land_cover_map", "pixel_accuracy")
 
 
 def records_of(work: Path, seed: int) -> Path:
@@ -47,10 +47,15 @@ def options(contestant: str) -> dict:
 
 
 def try_rate(work: Path, contestant: str, rate: float) -> dict:
-    """Validation loss of one learning rate, in a world that no result comes from."""
-    records, seed = records_of(work, laboratory.TUNING_SEED), laboratory.TUNING_SEED
-    fit = partial(laboratory.fit, build, contestant, records, INPUTS[contestant], RECIPE, seed, rate)
-    return laboratory.remember(work, f"sensor tuning {contestant} {rate}", lambda: fit(**options(contestant))[1])
+    """Validation score of one learning rate, in a world that no result comes from."""
+
+    def compute() -> dict:
+        records, inputs, seed = records_of(work, laboratory.TUNING_SEED), INPUTS[contestant], laboratory.TUNING_SEED
+        more = options(contestant)
+        model, card = laboratory.fit(build, contestant, records, inputs, RECIPE, seed, rate, **more)
+        return card | {"validation": laboratory.validation_score(model, records, inputs, RECIPE, *PRIMARY, **more)}
+
+    return laboratory.remember(work, f"sensor tuning {contestant} {rate}", compute)
 
 
 def run(work: Path, contestant: str, seed: int, rate: float) -> dict:
@@ -91,8 +96,8 @@ def main() -> None:
     laboratory.in_parallel(records_of, [(work, seed) for seed in (laboratory.TUNING_SEED, *WORLD_SEEDS)])
     trials = list(product((DROPPED, PLAIN), LEARNING_RATES))
     found = laboratory.in_parallel(try_rate, [(work, *trial) for trial in trials])
-    losses = {trial: card["validation_loss"] for trial, card in zip(trials, found, strict=True)}
-    rates = {name: min(LEARNING_RATES, key=lambda rate: losses[name, rate]) for name in (DROPPED, PLAIN)}
+    tried = {trial: card["validation"] for trial, card in zip(trials, found, strict=True)}
+    rates = {name: max(LEARNING_RATES, key=lambda rate: tried[name, rate]) for name in (DROPPED, PLAIN)}
     jobs = list(product((DROPPED, PLAIN), WORLD_SEEDS))
     answers = dict(zip(jobs, laboratory.in_parallel(run, [(work, *job, rates[job[0]]) for job in jobs]), strict=True))
     content = {
