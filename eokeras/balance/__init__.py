@@ -1,4 +1,4 @@
-"""Loss weighting for several tasks in plain `compile` and `fit`: rules, the model that follows one, gradient cosines."""
+"""Loss weighting for several tasks in plain `compile` and `fit`: rules, the model that follows one, cosines."""
 
 from eokeras.balance.balanced_model import BalancedModel, GradientBalancedModel, balanced
 from eokeras.balance.cosines import GradientCosine

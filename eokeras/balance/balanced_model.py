@@ -77,6 +77,7 @@ class BalancedModel(keras.Model):
       goes on (`fit(initial_epoch=...)`) equals training that was never broken off.
     - It predicts, exports and scores like the network that it was made from. `inner` is that network alone,
       for parameter counts and for saving without the rule.
+    - It trains on one device: `tf.distribute` strategies of several replicas are refused.
 
     Args:
         inputs, outputs, name: as of `keras.Model`; a list of named inputs, a dict of outputs.
@@ -89,6 +90,11 @@ class BalancedModel(keras.Model):
 
     def __init__(self, *args, rule, reported_weights=None, **kwargs):
         super().__init__(*args, **kwargs)
+        if getattr(getattr(self, "distribute_strategy", None), "num_replicas_in_sync", 1) > 1:
+            raise InvalidArgumentError(
+                "A balanced model trains on one device, as its rule weighs whole batches. Received: a "
+                f"`tf.distribute` strategy of {self.distribute_strategy.num_replicas_in_sync} replicas."
+            )
         self.tasks = tuple(sorted(self.output))  # the order of the rule's arrays, also after loading
         rule.prepare(self.tasks)
         self.rule = rule
@@ -113,11 +119,12 @@ class BalancedModel(keras.Model):
         super().compile(optimizer, loss=loss, **kwargs)
         # `compute_loss` does its work. Left unbuilt, it would have Keras trace the model again before every evaluation.
         self._compile_loss = None
+        if not self.optimizer.built:  # else `load_weights` would leave out its state
+            self.optimizer.build(self.trainable_variables)
 
     def compile_from_config(self, config):
         # As the method of Keras, which does not call a `compile` that is overridden.
         self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **kwargs):
         if isinstance(callbacks, keras.callbacks.CallbackList):
@@ -129,8 +136,9 @@ class BalancedModel(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         losses = ops.stack(self.compute_task_losses(y, y_pred, sample_weight))
-        reported = self.track(losses, y_pred)
-        return self.rule.objective(losses) + self.penalty() if training else reported
+        penalty = self.penalty()
+        reported = self.track(losses, penalty, y_pred)
+        return self.rule.objective(losses) + penalty if training else reported
 
     def compute_task_losses(self, y, y_pred, sample_weight=None):
         """Losses of all tasks for one batch: a list of K scalars in the order of `tasks`, which is alphabetical."""
@@ -140,9 +148,9 @@ class BalancedModel(keras.Model):
         """Sum of regularisers and of what layers added by `add_loss`."""
         return sum((ops.sum(ops.cast(loss, "float32")) for loss in self.losses), ops.zeros((), "float32"))
 
-    def track(self, losses, y_pred):
+    def track(self, losses, penalty, y_pred):
         """Notes the losses (K,) of a batch for the means that are logged; gives the batch's reported loss."""
-        reported = ops.sum(self.reported_values * losses) + self.penalty()
+        reported = ops.sum(self.reported_values * losses) + penalty
         self.loss_means.update_state(losses, reported, ops.shape(y_pred[self.tasks[0]])[0])
         return reported
 
@@ -185,14 +193,14 @@ class GradientBalancedModel(BalancedModel):
         with tf.GradientTape(persistent=True) as tape:
             y_pred = self(x, training=True)
             losses = self.compute_task_losses(y, y_pred, sample_weight)
-            scaled = [loss * scale for loss in losses]
-            penalty = self.penalty() * scale
+            penalty = self.penalty()
+            scaled, scaled_penalty = [loss * scale for loss in losses], penalty * scale
         gradients, factors = self.rule.combine(tape, scaled, scale, weights)
         if self.losses:
-            gradients = _added(gradients, tape.gradient(penalty, weights))
+            gradients = _added(gradients, tape.gradient(scaled_penalty, weights))
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         self.rule.note(factors)
-        self.track(ops.stack(losses), y_pred)
+        self.track(ops.stack(losses), penalty, y_pred)
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
 

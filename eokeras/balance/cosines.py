@@ -22,9 +22,9 @@ class GradientCosine(keras.callbacks.Callback):
 
     The batch is always the same, so that epochs can be compared, and the model runs as it predicts (no dropout, batch
     normalisation with its moving statistics), so that nothing of it changes. One batch is one draw: take a large
-    one, and read the course over epochs rather than single values. Costs a forward pass and one backward pass per task an
-    epoch. Works with every compiled model that has a dict of outputs and of losses, balanced or not. TensorFlow
-    backend only. List it before callbacks that read its logs.
+    one, and read the course over epochs rather than single values. Costs a forward pass and one backward pass per
+    task in every epoch. Works with every compiled model that has a dict of outputs and of losses, balanced or not.
+    TensorFlow backend only. List it before callbacks that read its logs.
 
     Args:
         batch: `(inputs, targets)` as `make_dataset` yields them, or a dataset, of which the first batch is kept.
@@ -63,7 +63,7 @@ class GradientCosine(keras.callbacks.Callback):
         self.tasks = sorted(outputs)
         loss_objects(self.model.loss, self.tasks)  # says early what is wrong with them
         # Concrete, as TensorFlow warns of retracing where a function of the same code is traced for model after model.
-        self._measure = tf.function(self._cosines).get_concrete_function(*self.batch)
+        self._measure = tf.function(self._cosines, autograph=False).get_concrete_function(*self.batch)
 
     def _cosines(self, inputs, targets):
         import tensorflow as tf

@@ -12,7 +12,7 @@ from eokeras.balance.gradients import (
     shared_weights,
     task_gradients,
 )
-from eokeras.balance.rules import DrawingRule, Rule, as_numpy, checked_number
+from eokeras.balance.rules import DrawingRule, Rule, checked_number
 from eokeras.errors import check_choice
 
 _LEAST_WEIGHT = 1e-3

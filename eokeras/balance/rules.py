@@ -74,8 +74,8 @@ class Rule(keras.layers.Layer):
 
     def begin_epoch(self):
         """Forgets what an unfinished epoch left; `fit` calls it."""
-        self.weight_sum.assign(ops.zeros_like(self.weight_sum))
-        self.steps.assign(0.0)
+        reset(self.weight_sum)
+        reset(self.steps)
 
     def end_epoch(self):
         """Ends an epoch of training; `fit` calls it. Gives `weight_<task>`: the means over the epoch's steps."""
@@ -172,8 +172,8 @@ class DynamicWeightAverage(Rule):
 
     def begin_epoch(self):
         super().begin_epoch()
-        self.loss_sum.assign(ops.zeros_like(self.loss_sum))
-        self.labelled_steps.assign(ops.zeros_like(self.labelled_steps))
+        reset(self.loss_sum)
+        reset(self.labelled_steps)
 
     def end_epoch(self):
         sums, steps, last, before = map(
@@ -192,7 +192,8 @@ class DrawingRule(Rule):
     """Base of rules that draw random numbers: goes on with the draws after save and load.
 
     Args:
-        seed: of the draws; None takes a new one.
+        seed: of the draws; None takes a new one. Equal seeds give equal draws on one backend, with and without
+            `jit_compile` other ones.
     """
 
     def __init__(self, seed=None, **kwargs):
@@ -242,6 +243,11 @@ class RandomLossWeighting(DrawingRule):
 def labelled(losses):
     """Which of the losses (K,) come from labels: one of exactly 0 has none, and one not finite says nothing."""
     return ops.logical_and(ops.isfinite(losses), losses > 0)
+
+
+def reset(variable):
+    """Sets a variable to 0."""
+    variable.assign(ops.zeros(variable.shape, variable.dtype))
 
 
 def as_numpy(variable):

@@ -52,9 +52,9 @@ class UncertaintyWeighting(Rule):
 
     Args:
         likelihoods: dict of task -> "softmax", "gaussian" or "laplace", for tasks whose loss does not say it.
-            By default it follows from the class of the loss (cross-entropies, mean squared and mean absolute error, those
-            of `losses.for_tasks` included); classes, maps, fractions and labels of the schema with another loss
-            count as "softmax".
+            By default it follows from the class of the loss (cross-entropies, mean squared and mean absolute error,
+            those of `losses.for_tasks` included); classes, maps, fractions and labels of the schema with another
+            loss count as "softmax".
         speed: positive number; s = speed * variable, which under Adam moves s that much faster. 1: the paper's.
 
     Raises:
