@@ -42,6 +42,7 @@ ROOMS = (
     "models.sizing",
     "losses",
     "metrics",
+    "balance",
     "evaluate",
     "saved_model",
     "plot",
@@ -59,6 +60,7 @@ SPLIT_ROOMS = {
     "ben_ge.builder": ("statistics", "records", "builder"),
     "models.encoders": ("contract", "convolutional", "residual", "transformer", "scalars"),
     "models.fusion": ("joints", "branches", "by_channels", "by_level", "attention", "conditioning", "presence"),
+    "balance": ("rules", "uncertainty", "task_losses", "gradients", "gradient_rules", "balanced_model", "cosines"),
 }
 
 
