@@ -40,6 +40,7 @@ ROOMS = (
     "models.heads",
     "models.tasks",
     "models.sizing",
+    "models.twins",
     "losses",
     "metrics",
     "evaluate",
