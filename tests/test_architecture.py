@@ -59,6 +59,8 @@ SPLIT_ROOMS = {
     "ben_ge.archive": ("part", "unpacking", "zenodo", "archive"),
     "ben_ge.builder": ("statistics", "records", "builder"),
     "models.encoders": ("contract", "convolutional", "residual", "transformer", "scalars"),
+    "losses": ("labelled", "classes", "by_task"),
+    "metrics": ("epochs", "classes", "numbers", "by_task"),
     "models.fusion": ("joints", "branches", "by_channels", "by_level", "attention", "conditioning", "presence"),
 }
 

@@ -46,8 +46,9 @@ def multitask(backbone, heads, *, decoders=None, stop_gradient=(), name="multita
 
     Raises:
         InvalidArgumentError: `backbone` gives no dict of levels, `heads` is empty or no dict, a head or
-            decoder is no function, `decoders` or `stop_gradient` names a task without head, a task bears the name of an input or of the backbone, or a map comes out larger or
-            smaller than the input (as far as sizes are known; else the loss will say so).
+            decoder is no function, `decoders` or `stop_gradient` names a task without head, a task bears
+            the name of an input or of the backbone, or a map comes out larger or smaller than the
+            input (as far as sizes are known; else the loss will say so).
 
     Example:
         >>> from eokeras.models import map_head, scene_head, unet

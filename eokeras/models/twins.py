@@ -44,7 +44,7 @@ def single_task_twins(build, heads, width, same="width"):
         2.0
         >>> twins = single_task_twins(build, heads, width=16, same="weights")
         >>> round(counts(*twins.values()) / counts(build(heads, 16)), 2)
-        0.94
+        0.95
     """
     check_positive("width", width)
     check_choice("same", same, ("width", "weights"))
