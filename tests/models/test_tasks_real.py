@@ -1,5 +1,7 @@
 """Three heads on one backbone and real pixels: learned by heart, exported, and served as they are."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -19,9 +21,9 @@ INPUTS = ("s2", "s1")
 
 
 def shared_decoder(schema):
-    """Late fusion: a U-Net per modality; the heads share all of both."""
-    encoders = {name: models.unet(schema[name].shape, width=5, name=name) for name in INPUTS}
-    return models.multitask(models.late_fusion(encoders), HEADS)
+    """Early fusion into one U-Net, which the heads share to its end."""
+    shapes = {name: schema[name].shape for name in INPUTS}
+    return models.multitask(models.early_fusion(shapes, partial(models.unet, width=8)), HEADS)
 
 
 def private_decoder(schema):
@@ -38,8 +40,8 @@ def real_records(real_data, tmp_path_factory):
 
 
 def first_batch(records, **options):
-    """Eight patches, of each the same window of 36 x 36 pixels whatever the options."""
-    augment = eo.augment.random_crop(36)
+    """Eight patches, of each the same window of 24 x 24 pixels whatever the options."""
+    augment = eo.augment.random_crop(24)
     return eo.make_dataset(records, "train", INPUTS, TASKS, batch_size=8, augment=augment, seed=0, **options).take(1)
 
 
@@ -49,10 +51,11 @@ def test_three_heads_learn_eight_patches_by_heart_and_are_served(real_records, t
     schema = eo.load_schema(real_records)
     batch = first_batch(real_records).cache()
     ((inputs, targets),) = batch
+    ((stored, _),) = first_batch(real_records, calibrate=None)  # before the global seed, which moves the windows too
     keras.utils.set_random_seed(0)
     model = build(schema)
     model.compile(keras.optimizers.Adam(1e-2), eo.losses.for_tasks(TASKS, schema))
-    history = model.fit(batch.repeat(400), epochs=1, steps_per_epoch=400, verbose=0, shuffle=False).history
+    history = model.fit(batch.repeat(300), epochs=1, steps_per_epoch=300, verbose=0, shuffle=False).history
     assert np.isfinite(history["loss"]).all()
 
     found = model.predict(inputs, verbose=0)
@@ -60,10 +63,9 @@ def test_three_heads_learn_eight_patches_by_heart_and_are_served(real_records, t
     labelled = reference != eo.ben_ge.schema.VOID
     assert (found["land_cover_map"].argmax(-1) == reference)[labelled].mean() > 0.95
     np.testing.assert_array_equal(found["climate_zone"].argmax(-1), targets["climate_zone"])
-    assert np.abs(found["season"][:, 0] - targets["season"]).max() < 0.1
+    assert np.abs(found["season"][:, 0] - targets["season"]).max() < 0.2
 
     path = eo.export(model, tmp_path / "model", schema)
-    ((stored, _),) = first_batch(real_records, calibrate=None)
     loaded = tf.saved_model.load(path)
     served = {name: values.numpy() for name, values in loaded.serve(dict(stored)).items()}
     for task in ("climate_zone", "land_cover_map"):
