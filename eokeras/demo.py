@@ -207,10 +207,11 @@ def _reload(result: Result) -> float:
 
 def _difference(task: str, logits: np.ndarray, served: dict[str, np.ndarray]) -> float:
     kind = ben_ge.schema.TARGETS[task].kind
-    if kind == "regression":
-        return float(np.abs(logits[:, 0] - served[task]).max())
+    if kind in ("regression", "map_regression"):
+        return float(np.abs(logits[..., 0] - served[task]).max())
     if kind == "multilabel":
         return float(np.abs(1 / (1 + np.exp(-logits)) - served[f"{task}_probabilities"]).max())
     from scipy.special import softmax
 
-    return float(np.abs(softmax(logits, axis=-1) - served[f"{task}_probabilities"]).max())
+    answer = served[task] if kind == "fractions" else served[f"{task}_probabilities"]
+    return float(np.abs(softmax(logits, axis=-1) - answer).max())

@@ -186,6 +186,16 @@ def _fractions(batch: Batch) -> Batch:
     return {"land_cover_fractions": tf.cast(fractions, tf.float32)}
 
 
+def _elevation(batch: Batch) -> Batch:
+    """Metres above the mean of what is there of the patch (of a crop: above the crop's mean), NaN without data."""
+    stored = batch["dem"][..., 0]
+    valid = tf.not_equal(stored, schema.DEM_NO_DATA)
+    metres = tf.where(valid, tf.cast(stored, tf.float32), 0.0)
+    axes = {"axis": (1, 2), "keepdims": True}
+    mean = tf.math.divide_no_nan(tf.reduce_sum(metres, **axes), tf.reduce_sum(tf.cast(valid, tf.float32), **axes))
+    return {"elevation": tf.where(valid, metres - mean, np.nan)}
+
+
 def _has_cover(fractions: tf.Tensor) -> tf.Tensor:
     """(B,) bool: False for a patch all of whose pixels have no class."""
     return tf.reduce_sum(fractions, axis=-1) > 0
@@ -199,6 +209,7 @@ _TARGETS: Mapping[str, Operation] = {
     "season": _cast("season", tf.float32),
     "geocluster": _cast("geocluster", tf.int32),
     "labels": _cast("labels", tf.float32),
+    "elevation": _elevation,
 }
 
 

@@ -59,7 +59,8 @@ def make_dataset(
             `lonlat` (B, 2), `season_input` (B, 1): float32, channels last, 10 m grid.
         targets: any of `climate_zone`, `land_cover`, `geocluster` (B,) int32; `land_cover_map`
             (B, H, W) int32, `ben_ge.schema.VOID` where there is no class; `season` (B,) float32;
-            `land_cover_fractions` (B, 11) and `labels` (B, 19) float32.
+            `land_cover_fractions` (B, 11) and `labels` (B, 19) float32; `elevation` (B, H, W) float32,
+            metres above the mean of the patch (after a random crop: of the crop), NaN where there is none.
         batch_size: patches per batch; the last batch may hold fewer.
         bands: input -> channel names in the order wanted, e.g. `{"s1": ("VH", "VV")}`.
         calibrate: "standardise" (training statistics), "tutorial" (fixed ranges to [0, 1]), or
@@ -132,8 +133,9 @@ def _check_names(records: RecordSchema, split, inputs, targets, metadata) -> Non
     if split not in records.splits:
         rule = f"`split` must be one of {list(records.splits)}. Received: split={split!r}."
         raise RecordsError(" ".join([rule, *records.split["notes"]]))
-    if "season" in targets and "season_input" in inputs:
-        raise InvalidArgumentError("`inputs` must not hold a target. Received: input season_input, target season.")
+    for name, target in ((name, target) for name in inputs for target in targets):
+        if schema.TARGETS[target].feature in schema.INPUTS[name]:
+            raise InvalidArgumentError(f"`inputs` must not hold a target. Received: input {name}, target {target}.")
     for (given, asked), reason in _SHORTCUTS.items():
         if given in inputs and asked in targets:
             warnings.warn(f"Input {given!r} is a shortcut to target {asked!r}: {reason}.", stacklevel=3)

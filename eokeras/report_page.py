@@ -86,13 +86,20 @@ def _scores(result) -> Section:
 
 
 def _maps(result) -> Section | None:
-    if "land_cover_map" not in result.configuration.targets:
+    targets = [name for name in ("land_cover_map", "elevation") if name in result.configuration.targets]
+    if not targets:
         return None
     inputs = result.configuration.inputs
     predictions = result.model.predict(_batch(result, "test", calibrate=result.configuration.calibrate)[0], verbose=0)
-    batch = _batch(result, "test", inputs=inputs, targets=["land_cover_map"])
-    picture = Picture(plot.maps(batch, predictions, result.schema), "Land cover: reference above, prediction below")
-    return Section("Land-cover maps", "Patches of the test split that training has not seen.", figures=[picture])
+    batch = _batch(result, "test", inputs=inputs, targets=targets)
+    figures = [
+        Picture(
+            plot.maps(batch, predictions, result.schema, target=name),
+            f"{name.replace('_', ' ').capitalize()}: reference above, prediction below",
+        )
+        for name in targets
+    ]
+    return Section("Maps", "Patches of the test split that training has not seen.", figures=figures)
 
 
 def _export(result) -> Section:

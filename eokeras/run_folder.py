@@ -107,6 +107,8 @@ def build_model(configuration: Configuration, schema: RecordSchema) -> keras.Mod
 
 def _head(target: str):
     kind, classes = ben_ge.TARGETS[target].kind, len(ben_ge.TARGETS[target].classes)
+    if kind == "map_regression":
+        return models.dense_regression_head()
     if kind == "regression":
         return models.regression_head()
     return models.map_head(classes) if kind == "map" else models.scene_head(classes)

@@ -68,7 +68,8 @@ def export(
         - class or map target: `<target>` uint8 class ids (B,) or (B, H, W) and
           `<target>_probabilities` float32 (..., classes);
         - multi-label: `<target>` uint8 0 or 1 and `<target>_probabilities`, (B, classes);
-        - fractions: `<target>` float32 (B, classes); regression: `<target>` float32 (B,) in its unit.
+        - fractions: `<target>` float32 (B, classes); regression: `<target>` float32 (B,) in its unit, of a
+          map (elevation) (B, H, W).
 
     Raises:
         InvalidArgumentError: an input or output of the model is none of this schema, `bands` names

@@ -40,6 +40,7 @@ ROOMS = (
     "models.heads",
     "models.tasks",
     "models.sizing",
+    "models.twins",
     "losses",
     "metrics",
     "balance",
@@ -59,6 +60,8 @@ SPLIT_ROOMS = {
     "ben_ge.archive": ("part", "unpacking", "zenodo", "archive"),
     "ben_ge.builder": ("statistics", "records", "builder"),
     "models.encoders": ("contract", "convolutional", "residual", "transformer", "scalars"),
+    "losses": ("labelled", "classes", "by_task"),
+    "metrics": ("epochs", "classes", "numbers", "by_task"),
     "models.fusion": ("joints", "branches", "by_channels", "by_level", "attention", "conditioning", "presence"),
     "balance": ("rules", "uncertainty", "task_losses", "gradients", "gradient_rules", "balanced_model", "cosines"),
 }

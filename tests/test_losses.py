@@ -87,6 +87,15 @@ def test_sum_reduction_adds_labelled_elements():
     assert float(loss(y_true, y_pred)) == pytest.approx(3.0)
 
 
+def test_mean_absolute_error_of_a_map_leaves_its_holes_out_by_hand():
+    # |3 - 1| = 2 and |0 - (-5)| = 5 m, two pixels without a height
+    y_true = np.array([[[1.0, np.nan], [-5.0, np.nan]]], "float32")
+    y_pred = np.array([[[[3.0], [7.0]], [[0.0], [7.0]]]], "float32")
+    value, gradient = value_and_gradient(for_tasks(["elevation"])["elevation"], y_true, y_pred)
+    assert value == pytest.approx(3.5)
+    np.testing.assert_allclose(gradient[0, ..., 0], [[0.5, 0.0], [0.5, 0.0]])
+
+
 # --------------------------------------------------------------- fractions and labels
 
 
@@ -138,6 +147,7 @@ EMPTY = {
     "season": (np.full(3, np.nan, "float32"), (3, 1)),
     "land_cover_fractions": (np.full((3, 11), np.nan, "float32"), (3, 11)),
     "labels": (np.full((3, 19), np.nan, "float32"), (3, 19)),
+    "elevation": (np.full((2, 4, 4), np.nan, "float32"), (2, 4, 4, 1)),
 }
 
 

@@ -20,6 +20,7 @@ from eokeras.metrics import (
     MultiLabelMacroF1,
     for_tasks,
 )
+from tests.checks import dtype_policy
 
 CLASSES = 7
 
@@ -143,15 +144,57 @@ def test_multilabel_macro_f1_leaves_nan_out():
 
 
 @pytest.mark.parametrize("task", TARGETS)
-def test_metrics_of_every_task_survive_serialisation_and_an_epoch_without_labels(task):
+def test_metrics_of_every_task_survive_serialisation_and_have_no_value_without_labels(task):
+    """An error of 0 would be perfect and an accuracy of 0 hopeless: nothing was measured."""
     target = TARGETS[task]
     void = {"class": np.full(2, VOID), "map": np.full((2, 3, 3), VOID)}.get(target.kind)
-    shape = {"map": (2, 3, 3, len(target.classes)), "regression": (2, 1)}.get(target.kind, (2, len(target.classes)))
+    shapes = {"map": (2, 3, 3, len(target.classes)), "regression": (2, 1), "map_regression": (2, 3, 3, 1)}
+    shape = shapes.get(target.kind, (2, len(target.classes)))
     y_true = np.full(shape, np.nan, "float32") if void is None else void
     for metric in for_tasks([task])[task]:
         twin = keras.metrics.deserialize(keras.metrics.serialize(metric))
         assert twin.get_config() == metric.get_config()
-        assert run(metric, [(y_true, np.ones(shape, "float32"))]) == 0.0
+        assert np.isnan(run(metric, [(y_true, np.ones(shape, "float32"))], traced=True))
+
+
+def test_elevation_error_counts_pixels_with_a_height_by_hand():
+    # |3 - 1|, |0 - (-5)| and, in another batch with one pixel of two, |2 - 2|: 7 / 3 m
+    data = [
+        (np.array([[[1.0, -5.0]]], "float32"), np.array([[[[3.0], [0.0]]]], "float32")),
+        (np.array([[[2.0, np.nan]]], "float32"), np.array([[[[2.0], [9.0]]]], "float32")),
+    ]
+    assert run(MeanAbsoluteError(), data, traced=True) == pytest.approx(7 / 3)
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("weights", [(3.0, 1.0), ((3.0,), (1.0,))])
+def test_sample_weights_per_patch_weigh_all_its_elements(weights, traced):
+    """Once (B,) and once (B, 1), for a class, a map, numbers of a patch and of a map, and labels."""
+    cases = [
+        # right and wrong with weights 3 and 1; of the map's pixels three are right
+        (Accuracy(2), np.array([0, 1]), np.array([[1.0, 0.0], [1.0, 0.0]]), 3 / 4),
+        (Accuracy(2), np.array([[[0, 0]], [[1, 0]]]), np.array([[[[1.0, 0.0]] * 2]] * 2), 7 / 8),
+        # errors 1 and 3; per pixel 1, 1, 3 and one missing
+        (MeanAbsoluteError(), np.array([1.0, 3.0]), np.zeros((2, 1)), 6 / 4),
+        (MeanAbsoluteError(), np.array([[[1.0, 1.0]], [[3.0, np.nan]]]), np.zeros((2, 1, 2, 1)), 9 / 7),
+        # one label: a true positive of weight 3, a false one of weight 1
+        (MultiLabelMacroF1(1), np.array([[1.0], [0.0]]), np.ones((2, 1)), 6 / 7),
+    ]
+    for metric, y_true, y_pred, expected in cases:
+        update = tf.function(metric.update_state) if traced else metric.update_state
+        update(tf.constant(y_true), tf.constant(y_pred, tf.float32), tf.constant(weights))
+        assert float(metric.result()) == pytest.approx(expected)
+
+
+def test_counts_are_exact_under_mixed_precision():
+    """3,000 pixels and one: a count in half precision would stop at 2,048."""
+    with dtype_policy("mixed_float16"):
+        metric, error = Accuracy(2), MeanAbsoluteError()
+        metric.update_state(np.zeros((1, 60, 50), "int32"), np.tile([1.0, 0.0], (1, 60, 50, 1)).astype("float16"))
+        metric.update_state(np.array([[[1]]]), np.array([[[[1.0, 0.0]]]], "float16"))
+        error.update_state(np.full((1, 60, 50), 4000.5, "float32"), np.zeros((1, 60, 50, 1), "float16"))
+    assert float(metric.result()) == pytest.approx(3000 / 3001, abs=1e-6)
+    assert float(error.result()) == pytest.approx(4000.5)
 
 
 def test_names_of_the_metrics():

@@ -403,7 +403,11 @@ def test_season_as_input_is_the_stored_number(known_records):
         ({"calibrate": "minmax"}, r"`calibrate` must be one of \['standardise', 'tutorial'\]"),
         ({"resolution": "20m"}, r"`resolution` must be one of \['10m', 'stored'\]"),
         ({"cache": 3}, "`cache`"),
-        ({"inputs": ("s2", "season_input"), "targets": ("season",)}, "must not hold a target"),
+        (
+            {"inputs": ("s2", "season_input"), "targets": ("season",)},
+            "target. Received: input season_input, target season",
+        ),
+        ({"inputs": ("s2", "dem"), "targets": ("season", "elevation")}, "Received: input dem, target elevation"),
     ],
 )
 def test_bad_arguments_name_the_rule(known_records, arguments, words):

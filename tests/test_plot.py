@@ -140,6 +140,42 @@ def test_maps_take_ids_or_logits_and_count_agreement(tmp_path):
     assert drawn(figure, tmp_path / "maps.png")
 
 
+def test_elevation_is_shown_beside_its_reference_with_the_error_of_flat_ground(tmp_path):
+    inputs, _, _ = make_batch()
+    reference = np.tile(np.array([-8.0, 8.0], "float32"), (3, 24, 12))
+    reference[0, 0], reference[2] = np.nan, np.nan
+    batch = (inputs, {"elevation": reference})
+    predicted = np.where(np.isnan(reference), 0, reference) + np.array([2, 4, 6], "float32")[:, None, None]
+    for prediction in (predicted, predicted[..., None], {"elevation": predicted}):
+        figure = plot.maps(batch, prediction, SIMULATION, target="elevation")
+        shown = texts(figure)
+        for caption in ("MAE 2.0 m (flat ground: 8.0 m)", "MAE 4.0 m (flat ground: 8.0 m)", "no reference"):
+            assert caption in shown
+    assert {"above mean [m]", SIMULATED} <= set(shown)
+    assert any(text.startswith("Elevation: reference against prediction") for text in shown)
+    images = [image for axis in figure.axes for image in axis.get_images()][3:]  # after three of Sentinel-2
+    assert {(image.norm.vmin, image.norm.vmax) for image in images} == {(-12.0, 12.0)}
+    assert images[0].get_array().mask[0].all()
+    assert drawn(figure, tmp_path / "elevation.png")
+    with pytest.raises(InvalidArgumentError, match=r"`target` must be one of .*'season'"):
+        plot.maps(batch, predicted, REAL, target="season")
+
+
+def test_samples_show_elevation_and_fractions(tmp_path):
+    inputs, _, _ = make_batch(patches=2)
+    fractions = np.zeros((2, len(LAND_COVER)), "float32")
+    fractions[0, [0, 3]], fractions[1] = (0.25, 0.75), np.nan
+    targets = {"elevation": np.full((2, 24, 24), np.nan, "float32"), "land_cover_fractions": fractions}
+    figure = plot.samples(({"s1": inputs["s1"]}, targets), REAL)
+    assert {"75% cropland, 25% tree cover", "fractions: no label", "elevation\n(target)"} <= set(texts(figure))
+    assert drawn(figure, tmp_path / "samples.png")
+
+
+def test_curves_take_the_least_error_for_the_best():
+    history = {name: [0.2, 0.1, 0.3] for name in ("season_mean_absolute_error", "val_season_mean_absolute_error")}
+    assert any("best validation 0.100 at epoch 2" in text for text in texts(plot.curves(history)))
+
+
 def test_maps_of_another_shape_are_an_error():
     with pytest.raises(InvalidArgumentError, match="must have shape"):
         plot.maps(make_batch(), np.zeros((3, 5, 5)), REAL)

@@ -37,7 +37,8 @@ class RecordSchema(Mapping[str, InputSpec]):
         splits: split name -> number of patches, the non-empty ones.
         statistics: per input (training split, stored numbers, per canonical channel) `mean`, `std`,
             `p1`, `p2`, `p98`, `p99`, `count`, `nan`, `negative_infinity`, `positive_infinity`; per target
-            `counts` and `void` (classes), `median` and `mean` (regression), `mean` (fractions).
+            `counts` and `void` (classes), `median` and `mean` (regression), `mean` (fractions), `std` and
+            `mean_absolute` (elevation, metres above the mean of the patch).
         split: how the split was made: `kind`, `group`, `seed`, `notes`.
         world: the simulator's knobs and information table, or None for real data.
         fingerprint: hash of every patch's content and its split.

@@ -97,6 +97,10 @@ RASTERS = MappingProxyType(
 )
 """Every raster of a patch by the name it has in a record."""
 
+DEM_NO_DATA = -32768
+"""Elevation [m] of a pixel without one: the lowest int16, as SRTM and GDAL write it. (Copernicus GLO-30 has no
+voids over Europe, and the files of ben-ge state no such value.)"""
+
 S2_GROUPS = tuple(name for name in RASTERS if name.startswith("s2_"))
 
 
@@ -249,7 +253,7 @@ class Target:
     """What a network may be asked for. `feature` is the record's field it is made from."""
 
     name: str
-    kind: str  # "class", "map", "regression", "fractions" or "multilabel"
+    kind: str  # "class", "map", "regression", "fractions", "multilabel" or "map_regression"
     feature: str
     classes: tuple[str, ...] = ()
     unit: str = ""
@@ -267,6 +271,8 @@ TARGETS = MappingProxyType(
             Target("season", "regression", "season", unit="0 winter solstice .. 1 summer solstice"),
             Target("geocluster", "class", "geocluster", tuple(f"cluster {index}" for index in range(20))),
             Target("labels", "multilabel", "labels", tuple(BIGEARTHNET_19)),
+            # Absolute height cannot be seen, only looked up where the place is recognised; relief can.
+            Target("elevation", "map_regression", "dem", unit="m above the mean of the patch"),
         )
     }
 )

@@ -92,6 +92,7 @@ class TrainingStatistics:
         self._without_cover = 0
         self._clusters: dict[int, int] = {}
         self._labels = np.zeros(len(schema.BIGEARTHNET_19), "int64")
+        self._relief = np.zeros(3)  # pixels, sum of absolute and of squared metres above the mean of their patch
         self._fields: set[str] = set()
 
     def add(self, features: dict) -> None:
@@ -118,6 +119,10 @@ class TrainingStatistics:
             self._clusters[cluster] = self._clusters.get(cluster, 0) + 1
         if "labels" in features:
             self._labels += features["labels"]
+        if "dem" in features:
+            heights = features["dem"][features["dem"] != schema.DEM_NO_DATA].astype("float64")
+            relief = heights - heights.mean() if heights.size else heights
+            self._relief += relief.size, np.abs(relief).sum(), np.square(relief).sum()
 
     def result(self) -> dict[str, dict]:
         """Statistics by input and by target, JSON-able."""
@@ -153,6 +158,10 @@ class TrainingStatistics:
             targets["geocluster"] = {"counts": [self._clusters.get(cluster, 0) for cluster in clusters], "void": 0}
         if "labels" in self._fields:
             targets["labels"] = {"counts": self._labels.tolist()}
+        if self._relief[0]:
+            count, absolute, squared = self._relief.tolist()
+            targets["elevation"] = {"count": int(count), "mean": 0.0, "mean_absolute": absolute / count}
+            targets["elevation"]["std"] = (squared / count) ** 0.5
         return targets
 
 

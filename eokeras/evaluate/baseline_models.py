@@ -30,7 +30,7 @@ def baselines(train, test, schema, *, seed: int = 0, resamples: int = 1000, pixe
       as unit vectors on the sphere, for climate zone, land cover, fractions and labels.
     - Random forest on ERA-5, for season. (The acquisition date *is* the season and would be perfect.)
     - Random forest per pixel, on the 10 m bands of Sentinel-2 and on Sentinel-1, whichever of them `train`
-      reads, for the land-cover map.
+      reads, for the land-cover map and for elevation.
 
     A network that does not beat these has not learned from the image. Reading and predicting the map
     costs about as much as scoring a small network.
@@ -69,8 +69,9 @@ def baselines(train, test, schema, *, seed: int = 0, resamples: int = 1000, pixe
         results.append(_by_location(train, test, schema, located, options))
     if "season" in tasks:
         results.append(_by_weather(train, test, schema, options))
-    if "land_cover_map" in tasks:
-        results.append(_by_pixel(train, test, schema, pixels, options))
+    for task in ("land_cover_map", "elevation"):
+        if task in tasks:
+            results.append(_by_pixel(train, test, schema, task, pixels, options))
     if "geocluster" in tasks:
         reason = "clusters are made from longitude and latitude, so it would copy the target"
         results.append(_left_out(f"{LOCATION}, geocluster", schema, reason))
@@ -169,38 +170,37 @@ def _by_weather(train, test, schema, options) -> Scores:
 # --- Pixels ------------------------------------------------------------------------------------------
 
 
-def _by_pixel(train, test, schema, pixels, options) -> Scores:
+def _by_pixel(train, test, schema, task, pixels, options) -> Scores:
+    name = PIXELS if task == "land_cover_map" else f"{PIXELS}, {task}"
     used = tuple(
         name for name in ("s2", "s1") if any(key.split("_")[0] == name for key in train.element_spec[0])
     )  # the groups of `s2` at stored resolution count as `s2`
     if not used:
-        return _left_out(PIXELS, schema, "the datasets read neither s2 nor s1")
+        return _left_out(name, schema, "the datasets read neither s2 nor s1")
     bands = {"s2": facts.RASTERS["s2_10m"].bands} if "s2" in used else None
-    target = ("land_cover_map",)
-    values, labels = _sample_pixels(
-        _read_as(train, used, target, bands=bands, calibrate="standardise"), used, pixels, options["seed"]
-    )
+    train = _read_as(train, used, (task,), bands=bands, calibrate="standardise")
+    values, labels = _sample_pixels(train, task, used, pixels, options["seed"])
     if not len(labels):
-        return _left_out(PIXELS, schema, "the training split has no labels")
-    from sklearn.ensemble import RandomForestClassifier
+        return _left_out(name, schema, "the training split has no labels")
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-    forest = RandomForestClassifier(_PIXEL_TREES, min_samples_leaf=5, random_state=options["seed"], n_jobs=-1)
+    forest = RandomForestClassifier if kind_of(task) == "map" else RandomForestRegressor
+    forest = forest(_PIXEL_TREES, min_samples_leaf=5, random_state=options["seed"], n_jobs=-1)
     forest.fit(values, labels)
 
     def predict(inputs, shapes):
         channels = np.concatenate([inputs[name] for name in used], axis=-1)
         found = forest.predict(channels.reshape(-1, channels.shape[-1]))
-        return {"land_cover_map": found.reshape(channels.shape[:-1])}
+        return {task: found.reshape(channels.shape[:-1])}
 
-    scores = _score(
-        PIXELS, predict, _read_as(test, used, target, bands=bands, calibrate="standardise"), schema, options
-    )
+    test = _read_as(test, used, (task,), bands=bands, calibrate="standardise")
+    scores = _score(name, predict, test, schema, options)
     sensors = " and ".join({"s2": "the 10 m bands of S2", "s1": "S1"}[name] for name in used)
     note = f"{_PIXEL_TREES} trees on {sensors}, {len(labels):,} training pixels."
     return Scores(scores.name, scores.tasks, scores.patch_ids, (), (note,), scores.simulated)
 
 
-def _sample_pixels(dataset, used, limit, seed) -> tuple[np.ndarray, np.ndarray]:
+def _sample_pixels(dataset, task, used, limit, seed) -> tuple[np.ndarray, np.ndarray]:
     """A uniform sample of the labelled pixels drawn from each patch: values (n, C) and labels (n,), n <= `limit`.
 
     Every pixel gets a random number and the lowest are kept, so memory stays bounded however
@@ -209,14 +209,14 @@ def _sample_pixels(dataset, used, limit, seed) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)
     kept: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     for inputs, labels, _ in dataset.as_numpy_iterator():
-        reference = labels["land_cover_map"].reshape(len(labels["land_cover_map"]), -1)
+        reference = labels[task].reshape(len(labels[task]), -1)
         channels = np.concatenate([inputs[name] for name in used], axis=-1)
         channels = channels.reshape(*reference.shape, -1)
         count = min(_PIXELS_PER_PATCH, reference.shape[1])
         pixel = np.argsort(random.random(reference.shape), axis=1)[:, :count]
         patch = np.arange(len(reference))[:, None]
         drawn = reference[patch, pixel].ravel(), channels[patch, pixel].reshape(-1, channels.shape[-1])
-        labelled = drawn[0] != facts.VOID
+        labelled = drawn[0] != facts.VOID if kind_of(task) == "map" else np.isfinite(drawn[0])
         new = random.random(labelled.sum()), drawn[0][labelled], drawn[1][labelled]
         kept = new if kept is None else tuple(np.concatenate(pair) for pair in zip(kept, new, strict=True))
         if len(kept[0]) > limit:

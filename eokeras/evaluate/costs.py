@@ -310,7 +310,7 @@ def _target(task: str, shape: tuple[int, ...], random) -> np.ndarray:
     kind = kind_of(task)
     if kind in ("class", "map"):
         return random.integers(0, shape[-1], shape[:-1]).astype("int32")
-    if kind == "regression":
+    if kind in ("regression", "map_regression"):
         return random.random(shape[:-1], "float32")
     values = random.random(shape, "float32")
     return (values > 0.5).astype("float32") if kind == "multilabel" else values / values.sum(axis=-1, keepdims=True)

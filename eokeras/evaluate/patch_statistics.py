@@ -7,7 +7,7 @@ and paired comparisons all come from one small array per target.
 |---|---|---|
 | class, map | confusion counts, reference x prediction | (N, C, C) |
 | multilabel | true positives, false positives, false negatives | (N, C, 3) |
-| regression, fractions | sum of absolute errors, number of values | (N, 2) |
+| regression, fractions, map_regression | sum of absolute errors, number of values | (N, 2) |
 
 Letters: N patches, B batch, H rows, W columns, C classes, R resamples.
 """
@@ -38,9 +38,9 @@ def patch_statistics(kind: str, reference: np.ndarray, prediction: np.ndarray, c
     """Sufficient statistics of each patch of a batch.
 
     Args:
-        kind: "class", "map", "regression", "fractions" or "multilabel".
-        reference: class ids (B,) or (B, H, W) with `VOID` for no label; numbers (B,) or (B, C) with
-            NaN for no label; multi-hot labels (B, C).
+        kind: "class", "map", "regression", "fractions", "multilabel" or "map_regression".
+        reference: class ids (B,) or (B, H, W) with `VOID` for no label; numbers (B,), (B, C) or (B, H, W)
+            with NaN for no label; multi-hot labels (B, C).
         prediction: of the same shape: class ids, numbers, or multi-hot labels.
         classes: number of classes; unused for regression.
 
@@ -131,7 +131,7 @@ def metrics(task: str, kind: str, totals: np.ndarray, listed: np.ndarray | None)
     Returns:
         metric name -> array of shape (...). NaN where nothing is labelled.
     """
-    if kind in ("regression", "fractions"):
+    if kind in ("regression", "fractions", "map_regression"):
         return {"mae": _ratio(totals[..., 0], totals[..., 1])}
     if kind == "multilabel":
         return {"macro_f1": _mean(f1(kind, totals), listed)}

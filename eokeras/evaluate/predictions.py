@@ -32,15 +32,15 @@ def score(
 
     Each batch is read once. The trivial baselines know only the labels of the training split
     (`schema.statistics`): the most frequent class, the median, the mean fractions; for
-    multi-label targets every label always, which is the best constant for macro-F1. They are
-    scored on the same patches by the same code.
+    multi-label targets every label always, which is the best constant for macro-F1; for elevation
+    flat ground. They are scored on the same patches by the same code.
 
     Intervals hold 95 % and come from resampling whole tiles (dates for season), since the
     patches of a tile are alike. With fewer than ten groups there is none.
 
     Args:
         model: Keras model with named inputs and a dict of outputs, target name -> logits (B, C) or
-            (B, H, W, C), or values (B, 1). Softmax is taken of the logits of fractions. A single output
+            (B, H, W, C), or values (B, 1) or (B, H, W, 1). Softmax is taken of the logits of fractions. A single output
             that is no dict is taken for the one target of `dataset`.
         dataset: a dataset of `make_dataset`, or any `tf.data.Dataset` of `(inputs, targets)` dicts or of
             `(inputs, targets, metadata)` with `patch_id`, `tile`, `date`. A dataset of `make_dataset`
@@ -186,7 +186,7 @@ def _decide(task: str, output: np.ndarray, shape: tuple) -> np.ndarray:
     """Logits or values of one batch -> prediction in the shape of the reference."""
     kind = kind_of(task)
     expected = shape
-    if kind == "regression" and output.shape == (*shape, 1):
+    if kind in ("regression", "map_regression") and output.shape == (*shape, 1):
         output = output[..., 0]
     if kind in ("class", "map"):
         expected = (*shape, output.shape[-1])  # the class list of the schema decides, in `patch_statistics`
@@ -230,6 +230,8 @@ def _constant(task, schema) -> tuple[str, np.ndarray] | None:
         return "median", np.asarray(statistics["median"])
     if kind == "fractions" and statistics.get("mean") is not None:
         return "mean fractions", np.asarray(statistics["mean"])
+    if kind == "map_regression":  # heights are counted from the mean of their patch
+        return "flat ground", np.zeros(())
     return None
 
 

@@ -312,7 +312,7 @@ def write_scores(scores, path: str | Path) -> Path:
 
 
 def kind_of(task: str) -> str:
-    """Kind of a target by its name ("class", "map", "regression", "fractions", "multilabel")."""
+    """Kind of a target by its name ("class", "map", "regression", "fractions", "multilabel", "map_regression")."""
     check_choice("target", task, facts.TARGETS)
     return facts.TARGETS[task].kind
 

@@ -10,14 +10,16 @@ from eokeras.models.fusion import (
     late_fusion,
     middle_fusion,
 )
-from eokeras.models.heads import map_head, regression_head, scene_head
+from eokeras.models.heads import dense_regression_head, map_head, regression_head, scene_head
 from eokeras.models.sizing import match_parameters
 from eokeras.models.tasks import multitask
 from eokeras.models.transfer import load_by_band
+from eokeras.models.twins import single_task_twins
 
 __all__ = [
     "cross_attention_fusion",
     "dense_encoder",
+    "dense_regression_head",
     "drop_modality",
     "early_fusion",
     "film",
@@ -31,6 +33,7 @@ __all__ = [
     "regression_head",
     "resnet",
     "scene_head",
+    "single_task_twins",
     "unet",
     "unet_decoder",
     "unet_encoder",

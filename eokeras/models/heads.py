@@ -1,9 +1,11 @@
-"""Heads: functions from a dict of levels to the logits of one task.
+"""Heads: functions from a dict of levels to the logits, or numbers, of one task.
 
 Each factory returns a function `head(levels, name)`; `name` is the task and the name of the
 last layer, which computes in float32 also under mixed precision. Unless told which level to read,
 heads fit every encoder and fusion. Letters: B batch, H rows, W columns, C channels, N classes.
 """
+
+import math
 
 from keras import layers
 
@@ -110,17 +112,61 @@ def map_head(classes, level=None):
     check_positive("classes", classes)
 
     def head(levels, name):
-        maps = map_levels(levels)
-        chosen = level or level_name(min(maps, default=1))
-        x = _pick(levels, chosen, name)
-        _check_map(x, chosen)
-        stride = {level_name(stride): stride for stride in maps}.get(chosen, 1)
-        if stride == 1:
-            return layers.Conv2D(classes, 1, dtype="float32", name=name)(x)
-        logits = layers.Conv2D(classes, 1, dtype="float32", name=f"{name}_{chosen}")(x)
-        return Enlarge(stride, dtype="float32", name=name)(logits)
+        return _pointwise_map(levels, classes, level, name, name)
 
     return head
+
+
+def dense_regression_head(level=None, scale=1.0):
+    """One number per pixel of the 10 m grid, as elevation: a 1x1 convolution without activation.
+
+    Args:
+        level: as in `map_head`.
+        scale: what the network's 1 means in the unit of the target. Networks start near 0 and
+            learn numbers of order 1 soonest; for metres of relief take their standard deviation
+            in training, `schema.statistics["elevation"]["std"]`.
+
+    Input shape:
+        As in `map_head`.
+
+    Output shape:
+        (B, H, W, 1), float32, in the unit of the target.
+
+    Returns:
+        A function `head(levels, name)`.
+
+    Raises:
+        InvalidArgumentError: `scale` is no positive number, or the encoder lacks `level` or has no map.
+
+    Example:
+        >>> import keras
+        >>> head = dense_regression_head(scale=20.0)
+        >>> head({"stride_1": keras.Input((120, 120, 64))}, name="elevation").shape
+        (None, 120, 120, 1)
+    """
+    if not isinstance(scale, (int, float)) or isinstance(scale, bool) or not 0 < scale < math.inf:
+        raise InvalidArgumentError(f"`scale` must be a positive number. Received: scale={scale!r}.")
+
+    def head(levels, name):
+        if scale == 1:
+            return _pointwise_map(levels, 1, level, name, name)
+        x = _pointwise_map(levels, 1, level, name, f"{name}_unscaled")
+        return layers.Rescaling(scale, dtype="float32", name=name)(x)
+
+    return head
+
+
+def _pointwise_map(levels, units, level, task, name):
+    """A 1x1 convolution of a level to `units` channels, enlarged to stride 1; `name` is that of its last layer."""
+    maps = map_levels(levels)
+    chosen = level or level_name(min(maps, default=1))
+    x = _pick(levels, chosen, task)
+    _check_map(x, chosen)
+    stride = {level_name(stride): stride for stride in maps}.get(chosen, 1)
+    if stride == 1:
+        return layers.Conv2D(units, 1, dtype="float32", name=name)(x)
+    x = layers.Conv2D(units, 1, dtype="float32", name=f"{name}_{chosen}")(x)
+    return Enlarge(stride, dtype="float32", name=name)(x)
 
 
 def _pooled_head(units, pooling, dropout, level):

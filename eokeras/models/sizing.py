@@ -16,7 +16,8 @@ def match_parameters(build: Callable, weights: int, widths: Iterable[int] = rang
     model much larger than wanted is ever made. Equal weights are not equal compute: report both.
 
     Args:
-        build: function `width -> keras.Model`. A larger width must not give fewer weights.
+        build: function `width -> keras.Model`, or a list of models that count together. A larger width
+            must not give fewer weights.
         weights: trainable weights wanted, for example those of the model to compare with.
         widths: widths allowed, in any order.
 
@@ -99,7 +100,13 @@ def _checked_widths(widths):
     return found
 
 
-def _trainable_weights(model, width):
-    if not isinstance(model, keras.Model):
-        raise InvalidArgumentError(f"`build` must give a keras.Model. Received: build({width}) = {model!r}.")
-    return sum(math.prod(variable.shape) for variable in model.trainable_variables)
+def _trainable_weights(built, width):
+    models = built if isinstance(built, (list, tuple)) else [built]
+    if not models or any(not isinstance(model, keras.Model) for model in models):
+        raise InvalidArgumentError(f"`build` must give a keras.Model. Received: build({width}) = {built!r}.")
+    return trainable_weights(*models)
+
+
+def trainable_weights(*models):
+    """Number of trainable weights of all `models` together."""
+    return sum(math.prod(variable.shape) for model in models for variable in model.trainable_variables)

@@ -135,7 +135,7 @@ def _curve(axis, name, values):
             linestyle="--",
             label="validation",
         )
-        less = name.endswith(("loss", *LOWER_IS_BETTER))
+        less = name.endswith(("loss", "error", *LOWER_IS_BETTER))  # Keras' names, and those of `evaluate`
         if not np.all(np.isnan(checked)):
             place = int(np.nanargmin(checked) if less else np.nanargmax(checked))
             best = f"\nbest validation {checked[place]:.3f} at epoch {place + 1}"

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from eokeras.ben_ge import schema as facts
-from eokeras.errors import InvalidArgumentError
+from eokeras.errors import InvalidArgumentError, check_choice
 from eokeras.plot.rendering import GAMMA, REFLECTANCE_RANGE, VOID_COLOUR, hillshade, land_cover_rgb, true_colour
 from eokeras.plot.style import MODALITY_COLOURS, STYLE, finish
 
@@ -42,6 +42,8 @@ def samples(batch, schema, *, patches: int = 4, bands: Mapping[str, Sequence[str
     rows = _image_rows(inputs, bands or {}, count)
     if "land_cover_map" in targets:
         rows.append(_land_cover_row("WorldCover", targets["land_cover_map"][:count]))
+    if "elevation" in targets:
+        rows += _relief_rows({"elevation\n(target)": targets["elevation"][:count]})
     words = [_words(inputs, targets, metadata, index) for index in range(count)]
     lines = max(text.count("\n") + 1 for text in words) if any(words) else 0
     figure, axes = _image_grid(rows, count, text_inches=0.17 * lines)
@@ -51,36 +53,46 @@ def samples(batch, schema, *, patches: int = 4, bands: Mapping[str, Sequence[str
     return figure
 
 
-def maps(batch, predictions, schema, *, patches: int = 4, bands: Mapping[str, Sequence[str]] | None = None) -> Figure:
-    """Land-cover maps, true against predicted, under the images where the batch has them.
+def maps(
+    batch,
+    predictions,
+    schema,
+    *,
+    target: str = "land_cover_map",
+    patches: int = 4,
+    bands: Mapping[str, Sequence[str]] | None = None,
+) -> Figure:
+    """Maps, true against predicted, under the images where the batch has them.
 
     Args:
-        batch: (inputs, targets[, metadata]) with target `land_cover_map` (B, H, W); inputs as for `samples`.
-        predictions: class ids (B, H, W) or logits (B, H, W, C), or a dict that holds them as `land_cover_map`.
+        batch: (inputs, targets[, metadata]) with the target (B, H, W); inputs as for `samples`.
+        predictions: class ids (B, H, W) or logits (B, H, W, C), of elevation metres (B, H, W) or
+            (B, H, W, 1); or a dict that holds them under the name of the target.
+        target: "land_cover_map" or "elevation".
         schema, patches, bands: as for `samples`.
 
     Raises:
-        InvalidArgumentError: the batch has no map, or shapes differ.
+        InvalidArgumentError: the batch has no such map, or shapes differ.
     """
+    check_choice("target", target, ("land_cover_map", "elevation"))
     inputs, targets, _ = _parts(batch)
-    if "land_cover_map" not in targets:
-        raise InvalidArgumentError(f"`batch` must hold the target 'land_cover_map'. Received: {sorted(targets)}.")
+    if target not in targets:
+        raise InvalidArgumentError(f"`batch` must hold the target {target!r}. Received: {sorted(targets)}.")
     if isinstance(predictions, Mapping):
-        predictions = predictions["land_cover_map"]
-    predicted, reference = np.asarray(predictions), targets["land_cover_map"]
-    predicted = predicted.argmax(axis=-1) if predicted.ndim == 4 else predicted
+        predictions = predictions[target]
+    predicted, reference = np.asarray(predictions), targets[target]
+    if predicted.ndim == 4:
+        predicted = predicted.argmax(axis=-1) if target == "land_cover_map" else predicted[..., 0]
     if predicted.shape != reference.shape:
         raise InvalidArgumentError(
             f"`predictions` must have shape {reference.shape} (or a last axis of logits). Received: {predicted.shape}."
         )
     count = min(patches, len(reference))
     rows = _image_rows({name: inputs[name] for name in ("s2", "s2_10m") if name in inputs}, bands or {}, count)
-    rows.append(_land_cover_row("reference\n(WorldCover)", reference[:count]))
-    right = [_agreement(reference[index], predicted[index]) for index in range(count)]
-    captions = [f"{share:.0%} of pixels agree" if share is not None else "no reference" for share in right]
-    rows.append(_land_cover_row("predicted", predicted[:count], captions))
+    rows += (_cover_pair if target == "land_cover_map" else _relief_pair)(reference[:count], predicted[:count])
     figure, _ = _image_grid(rows, count)
-    finish(figure, "Land cover: reference against prediction", schema)
+    title = "Land cover" if target == "land_cover_map" else "Elevation"
+    finish(figure, f"{title}: reference against prediction", schema)
     return figure
 
 
@@ -137,6 +149,46 @@ def _elevation_row(elevations) -> dict:
         "norm": norm,
         "bar": "elevation [m]",
     }
+
+
+def _cover_pair(reference, predicted) -> list[dict]:
+    right = [_agreement(*pair) for pair in zip(reference, predicted, strict=True)]
+    captions = [f"{share:.0%} of pixels agree" if share is not None else "no reference" for share in right]
+    return [
+        _land_cover_row("reference\n(WorldCover)", reference),
+        _land_cover_row("predicted", predicted, captions),
+    ]
+
+
+def _relief_pair(reference, predicted) -> list[dict]:
+    """Both on one scale; the error stands beside that of flat ground, since a flat patch is easy."""
+    captions = []
+    for true, found in zip(reference, predicted, strict=True):
+        valid = np.isfinite(true)
+        error, flat = (np.abs(true - other)[valid].mean() if valid.any() else None for other in (found, 0))
+        captions.append("no reference" if error is None else f"MAE {error:.1f} m (flat ground: {flat:.1f} m)")
+    return _relief_rows({"reference\n(DEM)": reference, "predicted": predicted}, {"predicted": captions})
+
+
+def _relief_rows(relief, captions=None) -> list[dict]:
+    """Metres above the mean of the patch by label of the row, one colour scale for all, white at 0."""
+    finite = np.abs(np.concatenate([np.ravel(values) for values in relief.values()]))
+    largest = max(1.0, np.max(finite[np.isfinite(finite)], initial=0.0))
+    shared = {
+        "colour": MODALITY_COLOURS["labels"],
+        "cmap": mpl.colormaps["BrBG_r"].with_extremes(bad=_NO_DATA_COLOUR),
+        "norm": Normalize(-largest, largest),
+        "bar": "above mean [m]",
+    }
+    return [
+        {
+            "label": label,
+            "images": list(np.ma.masked_invalid(values)),
+            "captions": (captions or {}).get(label),
+            **shared,
+        }
+        for label, values in relief.items()
+    ]
 
 
 def _land_cover_row(label, maps_of_ids, captions=None) -> dict:
@@ -229,6 +281,11 @@ def _words(inputs, targets, metadata, index) -> str:
     if "season" in targets:
         value = float(targets["season"][index])
         lines.append("season: no label" if math.isnan(value) else f"season {value:.2f} (1 = midsummer)")
+    if "land_cover_fractions" in targets:
+        fractions = targets["land_cover_fractions"][index]
+        top = [place for place in np.argsort(-fractions)[:2] if fractions[place] > 0]  # NaN is not above 0
+        names = facts.TARGETS["land_cover_fractions"].classes
+        lines.append(", ".join(f"{fractions[place]:.0%} {names[place]}" for place in top) or "fractions: no label")
     if "labels" in targets:
         lines.append(f"{int(np.nansum(targets['labels'][index]))} CORINE labels")
     return "\n".join(lines)

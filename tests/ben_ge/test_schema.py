@@ -104,6 +104,7 @@ def test_targets_and_inputs_stand_on_fields_of_a_record():
         "season": 0,
         "geocluster": 20,
         "labels": 19,
+        "elevation": 0,
     }
     assert {name: len(channels) for name, channels in schema.CHANNELS.items() if name in schema.INPUTS} == {
         **{"s2": 12, "s1": 2, "dem": 1, "era5": 8},

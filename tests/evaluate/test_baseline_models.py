@@ -17,7 +17,7 @@ TASKS = ("climate_zone", "land_cover_map", "season")
 
 
 def world(patches, seed, size=12):
-    """Zone by longitude, season by temperature, land cover by the near infrared."""
+    """Zone by longitude, season by temperature, land cover and height by the near infrared."""
     random = np.random.default_rng(seed)
     longitude, latitude = random.uniform(-179, 179, patches), random.uniform(-80, 80, patches)
     zone = np.where(longitude < 0, 1, 2)
@@ -27,6 +27,7 @@ def world(patches, seed, size=12):
     cover = random.integers(0, 3, (patches, size, size))
     s2 = random.normal(0, 100, (patches, size, size, 12)) + 1000
     s2[..., CHANNELS["s2"].index("B08")] += 1000 * cover
+    elevation = np.where(np.arange(size)[:, None] < 2, np.nan, 10.0 * cover)
     cover[:, :2] = VOID
     zone[0], season[1] = VOID, np.nan
     inputs = {"s2": s2, "era5": era5, "lonlat": np.stack([longitude, latitude], 1)}
@@ -37,7 +38,8 @@ def world(patches, seed, size=12):
         "date": np.array([f"D{index % 11}" for index in range(patches)]),
     }
     inputs = {key: values.astype("float32") for key, values in inputs.items()}
-    return inputs, {**targets, "season": season.astype("float32")}, metadata
+    targets |= {"season": season.astype("float32"), "elevation": elevation.astype("float32")}
+    return inputs, targets, metadata
 
 
 def make_dataset(arrays, *, inputs=("s2",), targets=TASKS, bands=None, metadata=(), **others):
@@ -83,6 +85,15 @@ def test_pixels_find_the_land_cover(found):
     assert scores.tasks["land_cover_map"].estimates["mean_iou"].value > 0.95
     assert scores.tasks["land_cover_map"].support.sum() == 40 * 10 * 12
     assert "2,000 training pixels" in scores.notes[0]
+
+
+def test_pixels_find_the_elevation_and_missing_heights_are_left_out():
+    train, test = (make_dataset(world(20, seed=seed), targets=("elevation",)) for seed in (1, 2))
+    (scores,) = evaluate.baselines(train, test, make_schema(), pixels=1000)
+    assert scores.name == "random forest per pixel, elevation"
+    assert scores.tasks["elevation"].estimates["mae"].value < 1  # of 0, 10 and 20 m
+    assert scores.tasks["elevation"].to_dict()["labelled_elements"] == 20 * 10 * 12
+    assert "1,000 training pixels" in scores.notes[0]
 
 
 def test_baselines_stand_beside_the_model(found):

@@ -176,12 +176,12 @@ def check_levels(argument, model):
         )
 
 
-def check_decoder(decoder):
+def check_decoder(decoder, argument="decoder"):
     """Raises `InvalidArgumentError` unless `decoder` is None or a function."""
     if decoder is not None and (not callable(decoder) or isinstance(decoder, keras.Model)):
         raise InvalidArgumentError(
-            "`decoder` must be a function (levels, name) -> levels, as `unet_decoder(64)` gives, or None. "
-            f"Received: decoder={decoder!r}."
+            f"`{argument}` must be a function (levels, name) -> levels, as `unet_decoder(64)` gives, or None. "
+            f"Received: {argument}={decoder!r}."
         )
 
 
