@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eokeras.ben_ge.label_budget import draw_labels
-from eokeras.ben_ge.label_subsets import SIDES, LabelSubset, read_label_subset
+from eokeras.ben_ge.label_budget import plan_draw, shortage, take_patches
+from eokeras.ben_ge.label_subsets import SIDES, LabelSubset, draw_order, read_label_subset
 from eokeras.ben_ge.patch_table import PatchTable, read_patch_table
 from eokeras.ben_ge.records import RecordSchema
 from eokeras.ben_ge.schema import TARGETS
@@ -63,20 +63,30 @@ def choose_patches(
     _check_together(given, split, targets, subset)
     if not given:
         return None
-    options = {"label_draw": label_draw, "label_seed": label_seed, "label_group": label_group, "splits": (split,)}
-
-    def patches_of(budget) -> tuple[str, ...]:
-        if labels is None:
-            return draw_labels(records, **{given[0]: budget}, **options).patches[split]
-        return _patches_in(budget, records, split)
-
-    budget = budgets[given[0]]
     table = read_patch_table(records, split)
-    if isinstance(budget, Mapping) and label_shots is None:
-        by_target = {name: patches_of(budget[name]) for name in _named(given[0], budget, targets)}
+    asked = budgets[given[0]]
+    # By target, or under no name where one budget serves all targets.
+    is_by_target = isinstance(asked, Mapping) and label_shots is None
+    asked = {name: asked[name] for name in _named(given[0], asked, targets)} if is_by_target else {"": asked}
+    if labels is not None:
+        by_target = {name: _patches_in(budget, records, split) for name, budget in asked.items()}
     else:
-        by_target = {"": patches_of(budget)}
+        options = (label_shots, label_draw, label_seed, label_group)
+        plans = {
+            name: plan_draw(records, budget if label_shots is None else None, *options)
+            for name, budget in asked.items()
+        }
+        by_target = _draw(table, plans, split)
     return _choice(table, by_target, subset)
+
+
+def _draw(table: PatchTable, plans: Mapping[str, LabelSubset], split: str) -> dict[str, tuple[str, ...]]:
+    plan = next(iter(plans.values()))  # they differ in nothing but the fraction
+    order = draw_order(table.places, plan.draw, plan.group, plan.seed)
+    drawn = {name: take_patches(order, table, plan) for name, plan in plans.items()}
+    for name, plan in plans.items():
+        shortage(split, drawn[name], table, plan)
+    return drawn
 
 
 def _check_together(given: Sequence[str], split: str, targets: Sequence[str], subset: str) -> None:

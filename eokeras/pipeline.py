@@ -242,7 +242,7 @@ def _parts(files: Sequence[str], choice: Choice | None) -> tuple[tf.data.Dataset
     def read(shard, offset, count):
         # Only the raw operation can begin in the middle of a file; skipping to it would read what lies before.
         variant = tf.raw_ops.TFRecordDatasetV2(
-            filenames=names[shard], compression_type="", buffer_size=_READ_BUFFER, byte_offsets=[offset]
+            filenames=[names[shard]], compression_type="", buffer_size=_READ_BUFFER, byte_offsets=[offset]
         )
         return tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.string)).take(count)
 

@@ -2,7 +2,8 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from eokeras.ben_ge.label_subsets import (
@@ -22,10 +23,7 @@ from eokeras.errors import InvalidArgumentError, RecordsError, check_choice, che
 
 _USUAL_GROUP = "tile"
 
-_STRATIFIED = (
-    "Drawn by class, so with labels of all patches, which whoever pays for so few does not have: "
-    "a budget by fraction is the honest one."
-)
+_STRATIFIED = "Drawn by class, which takes labels of all patches that one would not have; a draw by fraction does not."
 
 
 def draw_labels(
@@ -71,31 +69,50 @@ def draw_labels(
         Oliver et al. 2018, https://arxiv.org/abs/1804.09170
     """
     records = records if isinstance(records, RecordSchema) else load_schema(records)
+    check_choices("splits", splits, SIDES)
+    plan = plan_draw(records, label_fraction, label_shots, label_draw, label_seed, label_group)
+    patches, totals, notes = {}, {}, [_STRATIFIED] if plan.shots else []
+    for split in (split for split in splits if split in records.splits):
+        table = read_patch_table(records, split)
+        chosen = take_patches(draw_order(table.places, plan.draw, plan.group, plan.seed), table, plan)
+        patches[split], totals[split] = tuple(sorted(chosen)), len(table.places)
+        notes += [*_coverage(split, chosen, table), *shortage(split, chosen, table, plan)]
+    return replace(plan, patches=patches, totals=totals, notes=tuple(notes))
+
+
+def plan_draw(
+    records: RecordSchema,
+    label_fraction: float | None,
+    label_shots: Mapping[str, int] | None,
+    label_draw: str,
+    label_seed: int,
+    label_group: str | None,
+) -> LabelSubset:
+    """The options of a draw, checked, as a `LabelSubset` that has no patches yet.
+
+    Raises:
+        InvalidArgumentError, RecordsError: as `draw_labels`.
+    """
     if (label_fraction is None) == (label_shots is None):
         rule = "A budget must be one of `label_fraction` and `label_shots`."
         raise InvalidArgumentError(f"{rule} Received: label_fraction={label_fraction!r}, label_shots={label_shots!r}.")
-    check_choices("splits", splits, SIDES)
     label_group = group_of(records) if label_group is None else label_group
     check_draw(label_draw, label_group, label_seed)
-    if label_fraction is not None:
+    target = shots = None
+    if label_shots is None:
         check_fraction(label_fraction)
-    target, shots = _target_and_shots(label_shots, records) if label_shots is not None else (None, None)
-    patches, totals, notes = {}, {}, [] if target is None else [_STRATIFIED]
-    for split in (split for split in splits if split in records.splits):
-        table = read_patch_table(records, split)
-        order = draw_order(table.places, label_draw, label_group, label_seed)
-        if target is None:
-            chosen = take_fraction(order, label_fraction)
-        else:
-            classes = dict(zip(table.places, table.classes[target].tolist(), strict=True))
-            chosen = take_shots(order, classes, shots)
-            notes += _shortage(split, [classes[patch_id] for patch_id in chosen], target, shots)
-        patches[split], totals[split] = tuple(sorted(chosen)), len(order)
-        notes.append(_coverage(split, chosen, table))
+    else:
+        target, shots = _target_and_shots(label_shots, records)
     return LabelSubset(
-        patches, label_draw, label_seed, label_group, label_fraction, target, shots, totals, records.fingerprint,
-        tuple(notes),
-    )  # fmt: skip
+        {}, label_draw, label_seed, label_group, label_fraction, target, shots, fingerprint=records.fingerprint
+    )
+
+
+def take_patches(order: Sequence[str], table: PatchTable, plan: LabelSubset) -> tuple[str, ...]:
+    """The patches that a plan takes from a drawn order."""
+    if plan.shots is None:
+        return take_fraction(order, plan.fraction)
+    return take_shots(order, dict(zip(table.places, table.classes[plan.target].tolist(), strict=True)), plan.shots)
 
 
 def group_of(records: RecordSchema) -> str:
@@ -116,20 +133,26 @@ def _target_and_shots(label_shots: Mapping[str, int], records: RecordSchema) -> 
     return target, shots
 
 
-def _shortage(split: str, taken: Sequence[int], target: str, shots: int) -> list[str]:
-    counts = Counter(taken)
-    few = [f"{name} ({counts[index]})" for index, name in enumerate(TARGETS[target].classes) if counts[index] < shots]
+def shortage(split: str, chosen: Iterable[str], table: PatchTable, plan: LabelSubset) -> list[str]:
+    """A note, and a warning, where a k-shot draw found fewer patches of a class than it should take."""
+    if plan.shots is None:
+        return []
+    chosen = set(chosen)
+    counts = Counter(table.classes[plan.target][[patch_id in chosen for patch_id in table.places]].tolist())
+    names = enumerate(TARGETS[plan.target].classes)
+    few = [f"{name} ({counts[index]})" for index, name in names if counts[index] < plan.shots]
     if not few:
         return []
-    note = f"Fewer than {shots} patches of a class of {target} in {split}: {', '.join(few)}."
+    note = f"Fewer than {plan.shots} patches of a class of {plan.target} in {split}: {', '.join(few)}."
     warnings.warn(note, stacklevel=3)
     return [note]
 
 
-def _coverage(split: str, chosen: Sequence[str], table: PatchTable) -> str:
-    counts = [
-        f"{len({getattr(table.places[i], part) for i in chosen})} of "
-        f"{len({getattr(place, part) for place in table.places.values()})} {part}s"
-        for part in ("tile", "date")
-    ]
-    return f"{split}: {len(chosen)} of {len(table.places)} patches, on {' and '.join(counts)}."
+def _coverage(split: str, chosen: Sequence[str], table: PatchTable) -> list[str]:
+    parts = []
+    for part in ("tile", "date"):
+        count, total = (
+            len({getattr(table.places[patch_id], part) for patch_id in ids}) for ids in (chosen, table.places)
+        )
+        parts.append(f"{count} of {total} {part}s")
+    return [f"{split}: {len(chosen)} of {len(table.places)} patches, on {' and '.join(parts)}."]

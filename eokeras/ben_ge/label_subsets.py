@@ -107,7 +107,7 @@ def draw_order(
         # A cut group must not be sampled at random: by tile and date one component can hold half of all tiles.
         parts = ("date", "tile") if label_group == "date" else ("tile", "date")
         outer, inner = (_shuffled([getattr(places[patch_id], part) for patch_id in ids], rng) for part in parts)
-        keys = (within, inner, outer, _shuffled(groups, rng))
+        keys = (within, inner, outer, _shuffled(groups.tolist(), rng))
     return tuple(ids[index] for index in np.lexsort(keys))
 
 
@@ -116,7 +116,9 @@ def check_draw(label_draw: str, label_group: str, label_seed: int) -> None:
     check_choice("label_draw", label_draw, DRAWS)
     check_choice("label_group", label_group, GROUPS)
     if isinstance(label_seed, bool) or not isinstance(label_seed, int | np.integer) or label_seed < 0:
-        raise InvalidArgumentError(f"`label_seed` must be 0 or a positive integer. Received: label_seed={label_seed!r}.")
+        raise InvalidArgumentError(
+            f"`label_seed` must be 0 or a positive integer. Received: label_seed={label_seed!r}."
+        )
 
 
 def _turns(groups: np.ndarray, within: np.ndarray) -> np.ndarray:
@@ -131,8 +133,9 @@ def _turns(groups: np.ndarray, within: np.ndarray) -> np.ndarray:
 
 def _shuffled(values: Sequence, rng: np.random.Generator) -> np.ndarray:
     """A drawn number for each value, the same for equal ones."""
-    different, inverse = np.unique(np.asarray(values), return_inverse=True)
-    return rng.permutation(len(different))[inverse]
+    different = sorted(set(values))
+    drawn = dict(zip(different, rng.permutation(len(different)).tolist(), strict=True))
+    return np.array([drawn[value] for value in values])
 
 
 def take_fraction(order: Sequence[str], label_fraction: float) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ class targets that the records have follow as class ids, `VOID` where there is n
 import contextlib
 import csv
 import os
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,34 +94,33 @@ def read_patch_table(records: RecordSchema, split: str) -> PatchTable:
     """
     path = records.path / FILE
     targets = class_targets(records.fields)
-    header, columns = [*_FIXED, *targets], None
+    header = [*_FIXED, *targets]
+    places: dict[str, Place] = {}
+    numbers = array("q")  # shard, offset, classes of one patch after the other
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = csv.reader(file)
-            if next(rows, None) == header:
-                columns = list(zip(*(row for row in rows if row[1] == split), strict=True))
+            is_ours = next(rows, None) == header
+            for patch_id, side, shard, offset, tile, column, row, date, *classes in rows if is_ours else ():
+                if side == split:
+                    # Few tiles and dates, many patches: one string each.
+                    places[patch_id] = Place(intern(tile), (int(column), int(row)), intern(date))
+                    numbers.extend(map(int, (shard, offset, *classes)))
+        values = np.array(numbers, "int64").reshape(len(places), 2 + len(targets))
     except FileNotFoundError:
         raise RecordsError(
-            f"Subsets of labels are drawn from {FILE}, which {records.path} lacks: an earlier version made these records. "
+            f"Label budgets are drawn from {FILE}, which {records.path} lacks: an earlier version made these records. "
             "Add the file with `eokeras.ben_ge.write_patch_table(records)` (one pass over the shards)."
         ) from None
-    except (ValueError, IndexError):
-        columns = None
-    if not columns or len(columns[0]) != records.splits[split]:
-        rule = f"{path} must hold a row of {','.join(header)} for each of the {records.splits[split]} patches of {split}."
-        raise RecordsError(f"{rule} Received: {len(columns[0]) if columns else 'none'}. Convert the source again.")
-    return _table(columns, targets)
-
-
-def _table(columns: list[tuple[str, ...]], targets: Sequence[str]) -> PatchTable:
-    ids, _, shards, offsets, tiles, cell_columns, cell_rows, dates, *classes = columns
-    # Few tiles and dates, many patches: one string each.
-    places = {
-        patch_id: Place(intern(tile), (int(column), int(row)), intern(date))
-        for patch_id, tile, column, row, date in zip(ids, tiles, cell_columns, cell_rows, dates, strict=True)
-    }
-    shards, offsets, *classes = (np.fromiter(map(int, values), "int64") for values in (shards, offsets, *classes))
-    return PatchTable(places, shards, offsets, dict(zip(targets, classes, strict=True)))
+    except (ValueError, csv.Error):  # a line that was cut, or words for numbers
+        places = {}
+    if len(places) != records.splits[split]:
+        rule = (
+            f"{path} must hold a row of {','.join(header)} for each of the {records.splits[split]} patches of {split}."
+        )
+        raise RecordsError(f"{rule} Received: {len(places)}. Write it again with `eokeras.ben_ge.write_patch_table`.")
+    by_target = {name: values[:, 2 + index] for index, name in enumerate(targets)}
+    return PatchTable(places, values[:, 0], values[:, 1], by_target)
 
 
 # ---- Writing -------------------------------------------------------------------------------------------------------
@@ -129,8 +129,8 @@ def _table(columns: list[tuple[str, ...]], targets: Sequence[str]) -> PatchTable
 def write_patch_table(records: str | Path | RecordSchema) -> Path:
     """Reads every record once and writes `patches.csv` beside the shards.
 
-    `convert` does so itself; records of an earlier version get the file by this function. It appears whole or not at all
-    and replaces an older one.
+    `convert` does so itself; records of an earlier version get the file by this function. It appears whole or not at
+    all, and replaces an older one.
 
     Raises:
         RecordsError: no whole records here.
