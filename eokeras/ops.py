@@ -149,9 +149,26 @@ def present(name: str, field: str) -> Operation:
     return apply
 
 
-def make_target(name: str) -> Operation:
-    """Makes the target `name`: class ids int32 with VOID where there is none, float32 else."""
-    return _TARGETS[name]
+def make_target(name: str, labelled: Sequence[str] | None = None) -> Operation:
+    """Makes the target `name`: class ids int32 with VOID where there is none, float32 else.
+
+    Args:
+        name: of the target.
+        labelled: ids of the patches that keep their label; all others get VOID or NaN throughout. The batch must then
+            hold `patch_id` (B,). None: every patch keeps it.
+    """
+    make = _TARGETS[name]
+    if labelled is None:
+        return make
+    initialise = tf.lookup.KeyValueTensorInitializer(tf.constant(labelled), tf.ones(len(labelled), tf.bool))
+    keeps_label = tf.lookup.StaticHashTable(initialise, default_value=False)
+
+    def apply(batch: Batch) -> Batch:
+        values = make(batch)[name]
+        keeps = tf.reshape(keeps_label.lookup(batch["patch_id"]), (-1, *[1] * (values.shape.rank - 1)))
+        return {name: tf.where(keeps, values, schema.VOID if values.dtype.is_integer else np.nan)}
+
+    return apply
 
 
 def _ids_of_codes(target: str, codes: Sequence[int]) -> Operation:

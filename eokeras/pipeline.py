@@ -13,12 +13,16 @@ import tensorflow as tf
 from eokeras import ops
 from eokeras.ben_ge import schema
 from eokeras.ben_ge.input_names import modality_of, presence_name
+from eokeras.ben_ge.label_subsets import LabelSubset
+from eokeras.ben_ge.patch_table import shard_files
 from eokeras.ben_ge.records import RecordSchema, load_schema
 from eokeras.calibration import calibration_for
 from eokeras.errors import InvalidArgumentError, RecordsError, check_choice, check_choices
+from eokeras.label_choice import Choice, choose_patches
 
 _SHUFFLE_BUFFER = 1024  # records are stored in random order already; this mixes neighbouring shards
-_OPEN_SHARDS = 8
+_OPEN_PARTS = 8
+_READ_BUFFER = 256 * 1024  # bytes; what `tf.data.TFRecordDataset` takes
 
 # Inputs from which a target can be read off without looking at the image (EO's favourite leaks).
 _SHORTCUTS = {
@@ -49,6 +53,13 @@ def make_dataset(
     repeat: bool = False,
     drop_remainder: bool = False,
     metadata: Sequence[str] = (),
+    label_fraction: float | Mapping[str, float] | None = None,
+    label_shots: Mapping[str, int] | None = None,
+    label_draw: str = "spread",
+    label_seed: int = 0,
+    label_group: str | None = None,
+    labels: str | Path | LabelSubset | Mapping[str, str | Path | LabelSubset] | None = None,
+    subset: str = "labelled",
 ) -> tf.data.Dataset:
     """Reads one split of the records as batches for `model.fit`.
 
@@ -78,6 +89,18 @@ def make_dataset(
         drop_remainder: leaves out a last batch that is not full.
         metadata: fields of the records (`patch_id`, `tile`, `date`, ...) in a third dict. Keras'
             `fit` would take it for sample weights, so use it for iterating and scoring only.
+        label_fraction: share of the patches of "train" or "val" whose labels may be used: the data set holds these
+            patches alone. By target (`{"season": 0.1, "climate_zone": 1.0}`, every target named) it holds the patches
+            that any of `targets` has a label on, and the other labels are missing: `VOID` or NaN. Subsets of one seed
+            and draw are nested, so the patches of the smaller share have the labels of the larger one too.
+        label_shots: instead, one class target -> patches per class (`{"land_cover": 5}`).
+        label_draw, label_seed, label_group: how they are drawn; see `eokeras.ben_ge.draw_labels`.
+        labels: instead, the index file of a budget or what `draw_labels` gave; by target, a dict of these.
+        subset: "labelled", or "unlabelled": the patches of the split that the budget leaves out, without targets.
+            The pool for pretraining is all of training, `make_dataset(records, "train", inputs)` without targets.
+
+    Give "val" the budget of "train": validation labels count, and early stopping on all of them with 1 % of the
+    training labels is cheating (Oliver et al. 2018, https://arxiv.org/abs/1804.09170).
 
     Returns:
         A `tf.data.Dataset` of (inputs, targets) or (inputs, targets, metadata), each a dict.
@@ -86,22 +109,33 @@ def make_dataset(
     Raises:
         RecordsError: no whole records here, or they lack a modality or split asked for.
         InvalidArgumentError: an unknown name or an odd value; the message lists the valid ones.
+        InvalidSourceError: `labels` is malformed, or of other records or another split.
 
     Example:
         >>> train = eo.make_dataset(records, "train", ("s2",), ("season",), shuffle=True)  # doctest: +SKIP
+        >>> budget = {"label_fraction": 0.1, "label_draw": "clustered"}                    # doctest: +SKIP
+        >>> few = eo.make_dataset(records, "train", ("s2",), ("season",), **budget)        # doctest: +SKIP
+        >>> validation = eo.make_dataset(records, "val", ("s2",), ("season",), **budget)   # doctest: +SKIP
     """
     recipe = functools.partial(
         make_dataset, records, split=split, inputs=inputs, targets=targets, batch_size=batch_size, bands=bands,
         calibrate=calibrate, resolution=resolution, masks=masks, presence=presence, shuffle=shuffle, augment=augment,
         seed=seed, cache=cache, repeat=repeat, drop_remainder=drop_remainder, metadata=metadata,
+        label_fraction=label_fraction, label_shots=label_shots, label_draw=label_draw, label_seed=label_seed,
+        label_group=label_group, labels=labels, subset=subset,
     )  # fmt: skip
     record_schema = load_schema(records)
     _check_names(record_schema, split, inputs, targets, metadata)
     _check_options(batch_size, resolution, cache, calibrate)
     channels = _channels(record_schema, inputs, bands or {}, resolution)
-    fields = _fields(channels, targets, metadata)
+    choice = choose_patches(
+        record_schema, split, targets, label_fraction=label_fraction, label_shots=label_shots, label_draw=label_draw,
+        label_seed=label_seed, label_group=label_group, labels=labels, subset=subset,
+    )  # fmt: skip
+    labelled = choice.labelled if choice else {}
+    fields = _fields(channels, targets, (*metadata, "patch_id") if labelled else metadata)
 
-    dataset = _serialised(record_schema, split, shuffle, seed, cache)
+    dataset = _serialised(record_schema, split, choice, shuffle, seed, cache)
     if repeat:  # after the shuffle, so that every epoch holds every patch once
         dataset = dataset.repeat()
     dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
@@ -109,7 +143,7 @@ def make_dataset(
     if augment is not None:  # before resampling: fewer and smaller numbers to move
         seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
         dataset = tf.data.Dataset.zip(dataset, seeds).map(augment, num_parallel_calls=tf.data.AUTOTUNE)
-    dataset = _map(dataset, _finish(record_schema, channels, targets, calibrate, masks, presence, metadata))
+    dataset = _map(dataset, _finish(record_schema, channels, targets, calibrate, masks, presence, metadata, labelled))
     dataset = dataset.prefetch(tf.data.AUTOTUNE)
     dataset.recipe = recipe
     return dataset
@@ -181,39 +215,49 @@ def _stored_fields(name: str, channels) -> tuple[str, ...]:
     return ops.s2_groups_of(channels) if name == "s2" else schema.INPUTS.get(name, (name,))
 
 
-def _serialised(records: RecordSchema, split: str, shuffle, seed, cache) -> tf.data.Dataset:
-    """Serialised examples of a split: read in parallel, cached as stored, then shuffled."""
-    import tensorflow_datasets as tfds
-
-    files = sorted(map(str, tfds.builder_from_directory(records.path).info.splits[split].filepaths))
-    for file in files:
-        if not Path(file).is_file():
-            raise RecordsError(f"{records.path} lacks its shard {Path(file).name}. Convert the source again.")
-    names = tf.data.Dataset.from_tensor_slices(files)
+def _serialised(records: RecordSchema, split: str, choice: Choice | None, shuffle, seed, cache) -> tf.data.Dataset:
+    """Serialised examples of a split, or of a choice of its patches: read in parallel, cached, then shuffled."""
+    parts, read = _parts(shard_files(records, split), choice)
+    count = len(parts)
     if shuffle and cache is None:  # a cache would freeze the order of the first epoch
-        names = names.shuffle(len(files), seed=seed)
-    dataset = names.interleave(
-        tf.data.TFRecordDataset,
-        cycle_length=min(_OPEN_SHARDS, len(files)),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
+        parts = parts.shuffle(count, seed=seed)
+    dataset = parts.interleave(
+        read, cycle_length=min(_OPEN_PARTS, count), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(records.splits[split]))
+    patches = int(choice.chosen.sum()) if choice else records.splits[split]
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(patches))
     if cache is not None:  # stored bytes: half of the floats, and augmentation stays random
-        # A file of another split or of other records must never be taken for this one.
-        dataset = dataset.cache("" if cache == "memory" else f"{cache}-{split}-{records.fingerprint}")
+        # A file of another split, subset or of other records must never be taken for this one.
+        names = [cache, split, records.fingerprint, *([choice.digest] if choice else [])]
+        dataset = dataset.cache("" if cache == "memory" else "-".join(map(str, names)))
     if shuffle:
-        dataset = dataset.shuffle(min(records.splits[split], _SHUFFLE_BUFFER), seed=seed)
+        dataset = dataset.shuffle(min(patches, _SHUFFLE_BUFFER), seed=seed)
     return dataset
+
+
+def _parts(files: Sequence[str], choice: Choice | None) -> tuple[tf.data.Dataset, Callable]:
+    """What is read in one go, and how: whole shards, or the stretches of chosen records in them."""
+    if choice is None:
+        return tf.data.Dataset.from_tensor_slices(files), tf.data.TFRecordDataset
+    names = tf.constant(files)
+
+    def read(shard, offset, count):
+        # Only the raw operation can begin in the middle of a file; skipping to it would read what lies before.
+        variant = tf.raw_ops.TFRecordDatasetV2(
+            filenames=[names[shard]], compression_type="", buffer_size=_READ_BUFFER, byte_offsets=[offset]
+        )
+        return tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.string)).take(count)
+
+    return tf.data.Dataset.from_tensor_slices(choice.table.runs(choice.chosen)), read
 
 
 def _map(dataset: tf.data.Dataset, operation) -> tf.data.Dataset:
     return dataset.map(operation, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
-def _finish(records, channels, targets, calibrate, masks, presence, metadata):
+def _finish(records, channels, targets, calibrate, masks, presence, metadata, labelled):
     """Composes parsed fields -> (inputs, targets[, metadata])."""
-    operations = [ops.make_target(name) for name in targets]
+    operations = [ops.make_target(name, labelled.get(name)) for name in targets]
     names = list(channels)
     for name, chosen in channels.items():
         constants = calibrate and calibration_for(name, calibrate, records.statistics, chosen)

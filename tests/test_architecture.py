@@ -33,6 +33,7 @@ ROOMS = (
     "ops",
     "layers",
     "augment",
+    "label_choice",
     "pipeline",
     "models.encoders",
     "models.transfer",
@@ -58,7 +59,8 @@ ROOMS = (
 SPLIT_ROOMS = {
     "ben_ge.source": ("places", "layout", "tables", "index_files", "labels", "rasters", "source"),
     "ben_ge.archive": ("part", "unpacking", "zenodo", "archive"),
-    "ben_ge.builder": ("statistics", "records", "builder"),
+    "ben_ge.splits": ("splits", "label_subsets"),
+    "ben_ge.builder": ("statistics", "records", "patch_table", "label_budget", "builder"),
     "models.encoders": ("contract", "convolutional", "residual", "transformer", "scalars"),
     "losses": ("labelled", "classes", "by_task"),
     "metrics": ("epochs", "classes", "numbers", "by_task"),

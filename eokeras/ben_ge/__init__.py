@@ -1,4 +1,4 @@
-"""The ben-ge data set: schema, reader, simulator, published archives, splits and TFRecord builder."""
+"""The ben-ge data set: schema, reader, simulator, published archives, splits, label budgets and TFRecord builder."""
 
 from eokeras._lazy import lazy
 
@@ -6,11 +6,15 @@ _NAMES = {
     "World": "eokeras.ben_ge.simulator",
     "convert": "eokeras.ben_ge.builder",
     "download": "eokeras.ben_ge.archive",
+    "draw_labels": "eokeras.ben_ge.label_budget",
     "load_schema": "eokeras.ben_ge.records",
     "make_split": "eokeras.ben_ge.splits",
     "open_source": "eokeras.ben_ge.source",
+    "read_label_subset": "eokeras.ben_ge.label_subsets",
     "read_split": "eokeras.ben_ge.splits",
     "simulate": "eokeras.ben_ge.simulator",
+    "write_label_subset": "eokeras.ben_ge.label_subsets",
+    "write_patch_table": "eokeras.ben_ge.patch_table",
     "write_split": "eokeras.ben_ge.splits",
 }
 _MODULES = ("schema",)

@@ -23,6 +23,7 @@ from tensorflow_datasets.core.utils import shard_utils
 
 import eokeras
 from eokeras.ben_ge import records, schema
+from eokeras.ben_ge.patch_table import write_patch_table
 from eokeras.ben_ge.source import Source, open_source
 from eokeras.ben_ge.splits import Split, make_split, write_split
 from eokeras.ben_ge.statistics import TrainingStatistics
@@ -164,7 +165,8 @@ def convert(
     Args:
         source: an opened source, or the directory of a ben-ge tree.
         directory: where the records go; must not exist. `dataset_info.json` will lie in it, beside
-            `metadata.json` and `split.csv`, an index file that makes the same split again.
+            `metadata.json`, `split.csv`, an index file that makes the same split again, and `patches.csv`, the
+            patches in the order on disk with their places and classes.
         split: "grouped" (default: no group is on two sides), "official" (the tree's own), "random",
             or the path of an index file; see `eokeras.ben_ge.make_split`.
         group: what a grouped split keeps together: "tile_date" (default), "tile" or "date".
@@ -233,6 +235,7 @@ def _write(source: Source, split: Split, work: Path, on_error: str, progress) ->
     path = Path(builder.data_dir)
     builder.info.write_to_directory(path)
     write_split(split, path / SPLIT_FILE)
+    write_patch_table(path)
     _write_skipped(path / _SKIPPED, builder.skipped)
     return path
 

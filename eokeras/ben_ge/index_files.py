@@ -90,15 +90,33 @@ def write_split(split: Split, path: str | os.PathLike) -> Path:
         TargetExistsError: `path` exists.
         UnwritableError: it cannot be written.
     """
-    path = Path(path)
-    if path.exists():
-        raise TargetExistsError(f"An index file must not replace another. Received: {str(path)!r}, which exists.")
     stated = {"kind": split.kind, "group": split.group, "seed": split.seed}
     if split.fractions:
         stated["fractions"] = " ".join(map(str, split.fractions))
+    return write_index(path, stated, split.notes, split.patches)
+
+
+def write_index(
+    path: str | os.PathLike, stated: Mapping[str, object], notes: Iterable[str], patches: Mapping[str, Iterable[str]]
+) -> Path:
+    """Writes an index file whole or not at all.
+
+    Args:
+        path: must not exist.
+        stated: what the comment lines say, by key; None is left out.
+        notes: sentences for further comment lines.
+        patches: split -> patch ids.
+
+    Raises:
+        TargetExistsError: `path` exists.
+        UnwritableError: it cannot be written.
+    """
+    path = Path(path)
+    if path.exists():
+        raise TargetExistsError(f"An index file must not replace another. Received: {str(path)!r}, which exists.")
     lines = [f"# {key}: {value}" for key, value in stated.items() if value is not None]
-    lines += [f"# note: {note}" for note in split.notes]
-    lines += ["patch_id,split", *(f"{i},{side}" for side in SPLITS for i in split.patches.get(side, ()))]
+    lines += [f"# note: {note}" for note in notes]
+    lines += ["patch_id,split", *(f"{i},{side}" for side in SPLITS for i in patches.get(side, ()))]
     temporary = path.parent / f".{path.name}.{os.getpid()}.incomplete"
     try:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
@@ -119,21 +137,35 @@ def read_split(path: str | os.PathLike) -> Split:
         InvalidSourceError: the file cannot be read, has no `split` column, an unknown split, or a patch twice.
     """
     path = Path(path)
-    ids, sides, comments = read_index(path)
-    if sides is None:
-        rule = "An index file that splits must have the header `patch_id,split`; pass a plain list as `patches=`."
-        raise InvalidSourceError(f"{rule} Received: ids alone. File: {path}")
-    unknown = sorted(set(sides) - set(SPLITS))
-    if unknown:
-        raise InvalidSourceError(f"A split must be one of {list(SPLITS)}. Received: {unknown}. File: {path}")
-    patches = {side: [i for i, of in zip(ids, sides, strict=True) if of == side] for side in SPLITS}
-    stated = dict(comment.split(": ", 1) for comment in comments if ": " in comment)
-    notes = tuple(comment.removeprefix("note: ") for comment in comments if comment.startswith("note: "))
+    patches, stated, notes = read_sides(path, SPLITS)
     try:
         seed = int(stated["seed"]) if "seed" in stated else None
         fractions = tuple(map(float, stated["fractions"].split())) if "fractions" in stated else None
     except ValueError:
         raise InvalidSourceError(
-            f"`# seed:` and `# fractions:` must be numbers. Received: {comments[:4]}. File: {path}"
+            f"`# seed:` and `# fractions:` must be numbers. Received: {list(stated.items())[:4]}. File: {path}"
         ) from None
     return Split(sorted_sides(patches), stated.get("kind", "index"), stated.get("group"), seed, fractions, notes)
+
+
+def read_sides(path: Path, sides: Iterable[str]) -> tuple[dict[str, list[str]], dict[str, str], tuple[str, ...]]:
+    """An index file with splits -> patch ids by split, what its comment lines state by key, its notes.
+
+    Raises:
+        InvalidSourceError: the file cannot be read, has no `split` column, a split not in `sides`, or a patch twice.
+    """
+    sides = list(sides)
+    ids, of_ids, comments = read_index(path)
+    if of_ids is None:
+        rule = "An index file that splits must have the header `patch_id,split`; pass a plain list as `patches=`."
+        raise InvalidSourceError(f"{rule} Received: ids alone. File: {path}")
+    unknown = sorted(set(of_ids) - set(sides))
+    if unknown:
+        raise InvalidSourceError(f"A split must be one of {sides}. Received: {unknown}. File: {path}")
+    patches: dict[str, list[str]] = {side: [] for side in sides}
+    for patch_id, side in zip(ids, of_ids, strict=True):
+        patches[side].append(patch_id)
+    stated = dict(comment.split(": ", 1) for comment in comments if ": " in comment)
+    stated.pop("note", None)
+    notes = tuple(comment.removeprefix("note: ") for comment in comments if comment.startswith("note: "))
+    return patches, stated, notes

@@ -98,7 +98,7 @@ def test_skipped_patches_are_announced(tmp_path, capsys):
     assert bad in (tmp_path / "records" / "skipped.csv").read_text()
 
 
-@pytest.mark.parametrize("file", ["data_prep/convert.py", "data_prep/simulate.py"])
+@pytest.mark.parametrize("file", ["data_prep/convert.py", "data_prep/simulate.py", "data_prep/split.py"])
 def test_help(file):
     done = convert("--help", file=file)
     assert done.returncode == 0

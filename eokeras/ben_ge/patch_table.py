@@ -1,0 +1,191 @@
+"""`patches.csv` beside the shards: every patch with its place on disk, its place on the ground and its classes.
+
+It lets a subset be drawn and read without a pass over the shards: `convert` reads every record back once, after
+TFDS has put them into the order of their hashes, and writes
+
+    patch_id,split,shard,offset,tile,column,row,date,climate_zone,land_cover,geocluster
+
+in the order on disk. `shard` counts the files of a split from 0, `offset` is the record's first byte in its file; the
+class targets that the records have follow as class ids, `VOID` where there is none.
+"""
+
+import contextlib
+import csv
+import os
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from sys import intern
+
+import numpy as np
+
+from eokeras.ben_ge import schema
+from eokeras.ben_ge.places import Place
+from eokeras.ben_ge.records import RecordSchema, load_schema
+from eokeras.errors import RecordsError, UnwritableError
+
+FILE = "patches.csv"
+
+_PLACE = ("tile", "column", "row", "date")
+_FIXED = ("patch_id", "split", "shard", "offset", *_PLACE)
+_FRAMING = 16  # bytes around a record in a TFRecord file: its length, two checksums
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class PatchTable:
+    """The patches of one split, in the order on disk. Letter: N patches.
+
+    Args:
+        places: patch id -> `Place`.
+        shards: (N,) file of the split that holds a patch, from 0.
+        offsets: (N,) first byte of its record in that file.
+        classes: class target -> (N,) class ids, `VOID` where a patch has none.
+    """
+
+    places: dict[str, Place]
+    shards: np.ndarray
+    offsets: np.ndarray
+    classes: dict[str, np.ndarray]
+
+    def runs(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where the chosen patches lie: shard, offset and number of records of each stretch without a gap.
+
+        Args:
+            chosen: (N,) bool.
+        """
+        index = np.flatnonzero(chosen)
+        is_first = np.ones(len(index), bool)
+        is_first[1:] = (np.diff(index) > 1) | (np.diff(self.shards[index]) != 0)
+        firsts = np.flatnonzero(is_first)
+        counts = np.diff(np.append(firsts, len(index)))
+        return self.shards[index[firsts]], self.offsets[index[firsts]], counts
+
+
+def class_targets(fields: Sequence[str]) -> tuple[str, ...]:
+    """The class targets that records with these fields can give."""
+    return tuple(name for name, target in schema.TARGETS.items() if target.kind == "class" and target.feature in fields)
+
+
+def shard_files(records: RecordSchema, split: str) -> list[str]:
+    """The files of a split in order.
+
+    Raises:
+        RecordsError: one of them is missing.
+    """
+    import tensorflow_datasets as tfds
+
+    files = sorted(map(str, tfds.builder_from_directory(records.path).info.splits[split].filepaths))
+    for file in files:
+        if not Path(file).is_file():
+            raise RecordsError(f"{records.path} lacks its shard {Path(file).name}. Convert the source again.")
+    return files
+
+
+# ---- Reading -------------------------------------------------------------------------------------------------------
+
+
+def read_patch_table(records: RecordSchema, split: str) -> PatchTable:
+    """Reads what `patches.csv` says of one split.
+
+    Raises:
+        RecordsError: the records have no such file, or it lacks some of their patches.
+    """
+    path = records.path / FILE
+    targets = class_targets(records.fields)
+    header = [*_FIXED, *targets]
+    places: dict[str, Place] = {}
+    numbers = array("q")  # shard, offset, classes of one patch after the other
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.reader(file)
+            is_ours = next(rows, None) == header
+            for patch_id, side, shard, offset, tile, column, row, date, *classes in rows if is_ours else ():
+                if side == split:
+                    # Few tiles and dates, many patches: one string each.
+                    places[patch_id] = Place(intern(tile), (int(column), int(row)), intern(date))
+                    numbers.extend(map(int, (shard, offset, *classes)))
+        values = np.array(numbers, "int64").reshape(len(places), 2 + len(targets))
+    except FileNotFoundError:
+        raise RecordsError(
+            f"Label budgets are drawn from {FILE}, which {records.path} lacks: an earlier version made these records. "
+            "Add the file with `eokeras.ben_ge.write_patch_table(records)` (one pass over the shards)."
+        ) from None
+    except (ValueError, csv.Error):  # a line that was cut, or words for numbers
+        places = {}
+    if len(places) != records.splits[split]:
+        rule = (
+            f"{path} must hold a row of {','.join(header)} for each of the {records.splits[split]} patches of {split}."
+        )
+        raise RecordsError(f"{rule} Received: {len(places)}. Write it again with `eokeras.ben_ge.write_patch_table`.")
+    by_target = {name: values[:, 2 + index] for index, name in enumerate(targets)}
+    return PatchTable(places, values[:, 0], values[:, 1], by_target)
+
+
+# ---- Writing -------------------------------------------------------------------------------------------------------
+
+
+def write_patch_table(records: str | Path | RecordSchema) -> Path:
+    """Reads every record once and writes `patches.csv` beside the shards.
+
+    `convert` does so itself; records of an earlier version get the file by this function. It appears whole or not at
+    all, and replaces an older one.
+
+    Raises:
+        RecordsError: no whole records here.
+        UnwritableError: their directory cannot be written.
+    """
+    records = records if isinstance(records, RecordSchema) else load_schema(records)
+    path = records.path / FILE
+    temporary = records.path / f".{FILE}.{os.getpid()}.incomplete"
+    try:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow((*_FIXED, *class_targets(records.fields)))
+            for split in records.splits:
+                for shard, shard_file in enumerate(shard_files(records, split)):
+                    writer.writerows(_rows(shard_file, split, shard, records.fields))
+        temporary.replace(path)
+    except OSError as error:
+        raise UnwritableError(f"{path} must be writable. Received: {error.strerror}.") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    return path
+
+
+def _rows(file: str, split: str, shard: int, fields: Sequence[str]) -> Iterator[tuple]:
+    import tensorflow as tf
+
+    targets = class_targets(fields)
+    read = ("patch_id", "tile", "cell", "date", *(schema.TARGETS[name].feature for name in targets))
+    specification = {name: tf.io.FixedLenFeature([], tf.string) for name in read}
+
+    def parse(serialised):
+        return tf.strings.length(serialised), tf.io.parse_example(serialised, specification)
+
+    offset = 0
+    for lengths, batch in tf.data.TFRecordDataset(file).batch(_BATCH).map(parse).prefetch(2).as_numpy_iterator():
+        for index, length in enumerate(lengths.tolist()):
+            patch = {name: _decode(name, values[index]) for name, values in batch.items()}
+            classes = [_CLASS_OF[name](patch[schema.TARGETS[name].feature]) for name in targets]
+            yield patch["patch_id"], split, shard, offset, patch["tile"], *patch["cell"], patch["date"], *classes
+            offset += length + _FRAMING
+
+
+def _decode(name: str, raw: bytes):
+    field = schema.SCALARS[name]
+    return raw.decode() if field.dtype == "string" else np.frombuffer(raw, field.dtype).tolist()
+
+
+def _zone(codes: Sequence[int]) -> int:
+    return _ZONES.get(codes[0], schema.VOID)
+
+
+def _top_class(fractions: Sequence[float]) -> int:
+    return int(np.argmax(fractions)) if sum(fractions) > 0 else schema.VOID
+
+
+_ZONES = {zone.code: index for index, zone in enumerate(schema.CLIMATE_ZONES)}
+_CLASS_OF = {"climate_zone": _zone, "land_cover": _top_class, "geocluster": lambda clusters: clusters[0]}
