@@ -16,7 +16,20 @@ _NAMES = {
     "load_schema": "eokeras.ben_ge.records",
     "export": "eokeras.saved_model",
 }
-_MODULES = ("augment", "ben_ge", "errors", "evaluate", "layers", "losses", "metrics", "models", "ops", "plot", "report")
+_MODULES = (
+    "augment",
+    "ben_ge",
+    "callbacks",
+    "errors",
+    "evaluate",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "ops",
+    "plot",
+    "report",
+)
 
 __all__ = ["__version__", *_NAMES, *_MODULES]
 __getattr__, __dir__ = lazy(__name__, _NAMES, _MODULES)

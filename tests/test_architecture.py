@@ -42,6 +42,7 @@ ROOMS = (
     "models.sizing",
     "losses",
     "metrics",
+    "callbacks",
     "evaluate",
     "saved_model",
     "plot",
