@@ -12,10 +12,10 @@ _TRAINING_MEMORY = "memory of a training step"
 # (what, attribute of `Cost`, how the costs of several models join, unit, base of its prefixes)
 _QUANTITIES = (
     ("trainable weights", "trainable_weights", sum, "", None),
-    ("operations of a prediction", "flops", sum, "FLOPs", 1000),
-    ("time of a prediction", "prediction_seconds", sum, "s", None),
+    ("operations to predict a patch", "flops", sum, "FLOPs", 1000),
+    ("time to predict a batch", "prediction_seconds", sum, "s", None),
     ("time of a training step", "training_step_seconds", sum, "s", None),
-    ("memory of the weights", "weight_bytes", sum, "B", 1024),
+    ("memory of all weights", "weight_bytes", sum, "B", 1024),
     (_TRAINING_MEMORY, "memory_bytes", max, "B", 1024),
 )
 
@@ -141,7 +141,7 @@ def sharing_costs(
         >>> zone, season = (Cost(name, 50, 500, 120, 120, 32, 200, 200, 0, 100) for name in ("zone", "season"))
         >>> both = Cost("both", 60, 550, 120, 120, 32, 240, 240, 0, 120)
         >>> [(item.name, item.ratio) for item in sharing_costs(both, [zone, season]).ratios][:2]
-        [('trainable weights', 0.6), ('operations of a prediction', 0.55)]
+        [('trainable weights', 0.6), ('operations to predict a patch', 0.55)]
     """
     parts = [reference] if isinstance(reference, Cost) else list(_values(reference))
     given = [multitask, *parts]

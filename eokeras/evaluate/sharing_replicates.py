@@ -34,7 +34,7 @@ class SharingReplicates:
         mean: mean of the changes over the tasks, taken within each replicate; None where there is one task
             alone, or a task has no change.
         replicates: number R of worlds or seeds.
-        notes: which tasks have no change, and why.
+        missing: which tasks have no change, and why.
         simulated: whether the data come from the simulator.
         costs: of both sides, where given.
     """
@@ -47,7 +47,7 @@ class SharingReplicates:
     changes: Mapping[str, ReplicateComparison]
     mean: ReplicateComparison | None
     replicates: int
-    notes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     simulated: bool = False
     costs: SharingCosts | None = None
 
@@ -58,7 +58,7 @@ class SharingReplicates:
         if self.replicates < FEWEST_REPLICATES:
             lines.append(f"{self.replicates} of at least {FEWEST_REPLICATES} replicates: {ILLUSTRATION}.")
         lines += family_sentences([*self.changes.values(), *([self.mean] if self.mean else [])])
-        return (*lines, RELATIVE_CHANGE, *self.notes, *(self.costs.sentences if self.costs else ()))
+        return (*lines, RELATIVE_CHANGE, *self.missing, *(self.costs.sentences if self.costs else ()))
 
     @property
     def headings(self) -> tuple[str, ...]:
@@ -193,7 +193,7 @@ def sharing_over_replicates(
         changes={task: paired_over_replicates(table, zeros, **sides) for task, table in defined.items()},
         mean=mean,
         replicates=len(runs),
-        notes=tuple(_undefined(task, tables[task], reference) for task in tables if task not in defined),
+        missing=tuple(_undefined(task, tables[task], reference) for task in tables if task not in defined),
         simulated=simulated,
         costs=costs or next((run.costs for run in compared if run.costs), None),
     )

@@ -121,12 +121,16 @@ class SharingComparison:
         }
 
     @property
+    def missing(self) -> tuple[str, ...]:
+        """Which relative changes have no value or no interval, and why, as far as the differences have theirs."""
+        told = {score.note for score, _ in self.scores.values()}
+        found = [*self.changes.values(), *([self.mean] if self.mean else [])]
+        return tuple(f"{item.task}: {item.note}." for item in found if item.note and item.note not in told)
+
+    @property
     def sentences(self) -> tuple[str, ...]:
         """All that must stand beside the numbers, in words."""
-        lines = [*self.comparison.sentences, RELATIVE_CHANGE]
-        found = [*self.changes.values(), *([self.mean] if self.mean else [])]
-        told = {score.note for score, _ in self.scores.values()}  # the comparison tells those
-        lines += [f"{item.task}: {item.note}." for item in found if item.note and item.note not in told]
+        lines = [*self.comparison.sentences, RELATIVE_CHANGE, *self.missing]
         lines += [score.absent_classes for score, _ in self.scores.values() if score.absent_classes]
         lines += [THESE_MODELS, *self.notes, *(self.costs.sentences if self.costs else ())]
         return tuple(dict.fromkeys(lines))
