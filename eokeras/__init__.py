@@ -20,6 +20,7 @@ _MODULES = (
     "augment",
     "balance",
     "ben_ge",
+    "callbacks",
     "errors",
     "evaluate",
     "layers",

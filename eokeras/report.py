@@ -161,16 +161,18 @@ def comparison_section(
     *,
     importance=None,
     subsets=None,
+    sharing=None,
     title: str = "Comparisons",
     text: str = "",
     simulated: bool = False,
 ) -> Section:
-    """A section of paired comparisons, modality importance and subsets of modalities, of those that are given.
+    """A section of paired comparisons, modality importance, subsets of modalities and sharing, of those that are given.
 
     Args:
         comparisons: `Comparison` and `ReplicateComparison` objects of `eokeras.evaluate`.
         importance: `ModalityImportance`.
         subsets: `SubsetScores`, or `SubsetComparison` for two models side by side.
+        sharing: `SharingComparison` or `SharingReplicates`.
         title, text: of the section.
         simulated: whether the data come from the simulator, where only replicates are given.
 
@@ -183,9 +185,9 @@ def comparison_section(
     from eokeras import plot  # matplotlib, which a page of text does without
     from eokeras.evaluate.comparison import family_sentences
 
-    results = [*comparisons, *(result for result in (importance, subsets) if result is not None)]
+    results = [*comparisons, *(result for result in (importance, subsets, sharing) if result is not None)]
     if not results:
-        raise InvalidArgumentError("`comparisons`, `importance` or `subsets` must be given. Received: none.")
+        raise InvalidArgumentError("`comparisons`, `importance`, `subsets` or `sharing` must be given. Received: none.")
     figures, tables = [], []
     if comparisons:
         figures.append(Picture(plot.comparison_chart(comparisons, simulated=simulated), "Paired differences"))
@@ -199,6 +201,12 @@ def comparison_section(
         alt = "Scores of every subset of modalities"
         figures.append(Picture(plot.subset_chart(*sides), alt))
         tables.append(Table(subsets.headings, subsets.rows(), caption=alt))
+    if sharing is not None:
+        alt = f"{sharing.multitask} against {sharing.reference}, task by task"
+        figures.append(Picture(plot.sharing_chart(sharing), alt))
+        tables.append(Table(sharing.headings, sharing.rows(), caption=alt))
+        costs = sharing.costs
+        tables += [Table(costs.headings, costs.rows(), caption="What both cost")] if costs else []
     notes = [SIMULATED] if simulated else []
     notes += [sentence for result in results for sentence in getattr(result, "sentences", ())]
     families = [getattr(result, "comparisons", {}).values() for result in (importance, subsets)]

@@ -45,6 +45,7 @@ ROOMS = (
     "losses",
     "metrics",
     "balance",
+    "callbacks",
     "evaluate",
     "saved_model",
     "plot",

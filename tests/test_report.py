@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from eokeras import evaluate
 from eokeras.errors import InvalidArgumentError, UnwritableError
 from eokeras.report import Picture, Section, Table, comparison_section, score_tables, write_report
-from tests.evaluate.cases import SHAPES, make_arrays, make_dataset, make_schema, pass_through
+from tests.evaluate.cases import SHAPES, hand_scores, make_arrays, make_dataset, make_schema, pass_through
 
 VOID_ELEMENTS = ("meta", "img")
 
@@ -123,6 +123,25 @@ def test_a_section_of_several_differences_is_exploratory():
     sentence = "Several comparisons: all but the one named beforehand are exploratory."
     assert sentence in comparison_section([one, one]).notes
     assert sentence not in comparison_section([one]).notes
+
+
+@pytest.mark.parametrize("replicates", [False, True])
+def test_sharing_becomes_a_section(replicates, tmp_path):
+    sides = [hand_scores(name, climate_zone=[1, hit] * 6, season=[hit / 10 + 0.1] * 12, simulated=True)
+             for name, hit in (("multitask", 1), ("dual-task", 0))]  # fmt: skip
+    cost = evaluate.Cost("model", 10, 100, 120, 120, 32, 40, 40, 0, 10)
+    sharing = evaluate.compare_sharing(*sides, costs=(cost, cost))
+    if replicates:
+        sharing = evaluate.sharing_over_replicates([sharing] * 5)
+    section = comparison_section(sharing=sharing)
+    assert tuple(section.notes) == sharing.sentences
+    assert section.notes[0] == evaluate.SIMULATED
+    assert [len(table.rows) for table in section.tables] == [3 if replicates else 6, 4]
+    reader = Reader(write_report(tmp_path / "report.html", title="Sharing", sections=[section]).read_text())
+    words = " ".join(reader.text)
+    assert "multitask against dual-task, task by task" in words
+    assert {"+100.0 %", "-100.0 %"} <= {text.split(" [")[0] for text in reader.text}
+    assert len(reader.named("img")) == 1
 
 
 def test_a_section_needs_something_to_compare():

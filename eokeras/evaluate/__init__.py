@@ -1,4 +1,4 @@
-"""Scores with intervals over groups, paired comparisons, baselines; what a modality is worth; what a model costs."""
+"""Scores with intervals over groups, paired comparisons, baselines; what a modality and sharing are worth; costs."""
 
 from eokeras.evaluate.baseline_models import baselines
 from eokeras.evaluate.comparison import Comparison, Difference, compare
@@ -7,6 +7,10 @@ from eokeras.evaluate.importance import ModalityImportance, modality_importance
 from eokeras.evaluate.intervals import ReplicateComparison, paired_over_replicates
 from eokeras.evaluate.predictions import score
 from eokeras.evaluate.scores import ILLUSTRATION, SIMULATED, Estimate, Scores, TaskScore, write_scores
+from eokeras.evaluate.sharing import compare_sharing
+from eokeras.evaluate.sharing_costs import SharingCosts, sharing_costs
+from eokeras.evaluate.sharing_replicates import SharingReplicates, sharing_over_replicates
+from eokeras.evaluate.sharing_results import RelativeChange, SharingComparison, relative_change
 from eokeras.evaluate.subsets import SubsetComparison, SubsetScores, compare_subsets, subset_scores
 
 __all__ = [
@@ -17,18 +21,26 @@ __all__ = [
     "Difference",
     "Estimate",
     "ModalityImportance",
+    "RelativeChange",
     "ReplicateComparison",
     "Scores",
+    "SharingComparison",
+    "SharingCosts",
+    "SharingReplicates",
     "SubsetComparison",
     "SubsetScores",
     "TaskScore",
     "baselines",
     "compare",
+    "compare_sharing",
     "compare_subsets",
     "cost",
     "modality_importance",
     "paired_over_replicates",
+    "relative_change",
     "score",
+    "sharing_costs",
+    "sharing_over_replicates",
     "subset_scores",
     "write_scores",
 ]

@@ -3,7 +3,7 @@
 Letters: N patches, G groups.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ from eokeras.evaluate.scores import ILLUSTRATION, SIMULATED, Estimate, Scores, T
 
 EXPLORATORY = "Several comparisons: all but the one named beforehand are exploratory."
 """What must stand beside two differences or more."""
+
+_ARGUMENTS = ("first", "second")
 
 
 def family_sentences(comparisons: Iterable) -> tuple[str, ...]:
@@ -160,7 +162,7 @@ def compare(first: Scores, second: Scores, *, seed: int = 0, resamples: int = 10
     Example:
         >>> print(compare(score(fused, test, schema), score(optical, test, schema)))  # doctest: +SKIP
     """
-    order = _pairing(first, second)
+    order = pairing(first, second)
     tasks = [task for task in first.tasks if task in second.tasks]
     if not tasks:
         raise InvalidArgumentError(
@@ -168,18 +170,26 @@ def compare(first: Scores, second: Scores, *, seed: int = 0, resamples: int = 10
         )
     differences = []
     for task in tasks:
-        one, other = first.tasks[task], second.tasks[task]
-        differences += _task_differences(one, other.statistics[order], other, seed, resamples)
+        one, other = first.tasks[task], second.tasks[task].statistics[order]
+        differences += task_differences(one, *paired_metrics(one, other, seed=seed, resamples=resamples))
     return Comparison(first.name, second.name, tuple(differences), first.simulated)
 
 
-def _pairing(first: Scores, second: Scores) -> np.ndarray:
-    """Index that brings the patches of `second` into the order of `first`."""
+def pairing(first: Scores, second: Scores, names: Sequence[str] = _ARGUMENTS) -> np.ndarray:
+    """Index that brings the patches of `second` into the order of `first`, shape (N,).
+
+    Args:
+        names: of the two arguments, for errors.
+
+    Raises:
+        InvalidArgumentError: the patches differ, the scores carry no patch ids, or simulated and real data are mixed.
+    """
+    both = " and ".join(f"`{name}`" for name in names)
     if first.simulated != second.simulated:
-        raise InvalidArgumentError("`first` and `second` must not mix scores of simulated and real data.")
+        raise InvalidArgumentError(f"{both} must not mix scores of simulated and real data.")
     if first.patch_ids is None or second.patch_ids is None:
         raise InvalidArgumentError(
-            "`first` and `second` must carry patch ids, so that they can be paired. Score datasets of `make_dataset`, "
+            f"{both} must carry patch ids, so that they can be paired. Score datasets of `make_dataset`, "
             "or with `patch_id`, `tile` and `date` in a third dict."
         )
     place = {patch: index for index, patch in enumerate(second.patch_ids)}
@@ -187,35 +197,62 @@ def _pairing(first: Scores, second: Scores) -> np.ndarray:
     if lacking or len(place) != len(first.patch_ids) or len(place) != len(second.patch_ids):
         example = f" The second lacks {lacking[0]}." if lacking else ""
         raise InvalidArgumentError(
-            "`first` and `second` must be scores of the same patches, each once. Received: "
+            f"{both} must be scores of the same patches, each once. Received: "
             f"{len(first.patch_ids)} and {len(second.patch_ids)} patches.{example}"
         )
     return np.array([place[patch] for patch in first.patch_ids])
 
 
-def _task_differences(one: TaskScore, second_statistics, other: TaskScore, seed, resamples) -> list[Difference]:
-    task, kind = one.task, one.kind
-    if not _same_labels(kind, one.statistics, second_statistics):
-        raise InvalidArgumentError(f"`first` and `second` must be scored against the same labels. {task!r} differs.")
-    totals = [statistics.sum(axis=0) for statistics in (one.statistics, second_statistics)]
-    listed = class_support(kind, totals[0]) > 0 if one.classes_scored else None
-    values = _difference(task, kind, totals, listed)
-    bounds = dict.fromkeys(values)
-    if not one.note:
-        used = has_label(kind, one.statistics)
-        sums = [intervals.group_sums(item[used], one.group_names[used]) for item in (one.statistics, second_statistics)]
-        draws = [intervals.resampled_totals(item, resamples=resamples, seed=seed) for item in sums]  # equal draws
-        resampled = _difference(task, kind, draws, listed)
-        bounds = {name: intervals.percentile_interval(resampled[name], one.groups) for name in values}
-    return [
-        Difference(task, name, Estimate(float(value), *(bounds[name] or (None, None))), one.group, one.groups, one.note)
-        for name, value in values.items()
-    ]
+Pairs = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Metric -> (first, second)."""
 
 
-def _difference(task, kind, totals, listed) -> dict[str, np.ndarray]:
+def paired_metrics(
+    first: TaskScore, second_statistics: np.ndarray, *, seed: int, resamples: int, names: Sequence[str] = _ARGUMENTS
+) -> tuple[Pairs, Pairs]:
+    """Metrics of both sides of one target: of all patches, and of draws of whole groups, the same for both.
+
+    Args:
+        first: one side, which knows the groups.
+        second_statistics: per-patch statistics of the other, in the order of `first`.
+        names: of the two arguments, for errors.
+
+    Returns:
+        (values, draws): metric -> numbers (), and metric -> resampled values (R,); no draws where
+        `first` has no intervals. Equal `seed` and groups give equal draws for every target.
+
+    Raises:
+        InvalidArgumentError: the two sides were scored against other labels.
+    """
+    task, kind = first.task, first.kind
+    if not _same_labels(kind, first.statistics, second_statistics):
+        both = " and ".join(f"`{name}`" for name in names)
+        raise InvalidArgumentError(f"{both} must be scored against the same labels. {task!r} differs.")
+    sides = first.statistics, second_statistics
+    listed = class_support(kind, first.totals) > 0 if first.classes_scored else None
+    values = _pairs(task, kind, [side.sum(axis=0) for side in sides], listed)
+    if first.note:
+        return values, {}
+    used = has_label(kind, first.statistics)
+    sums = [intervals.group_sums(side[used], first.group_names[used]) for side in sides]
+    totals = [intervals.resampled_totals(side, resamples=resamples, seed=seed) for side in sums]  # equal draws
+    return values, _pairs(task, kind, totals, listed)
+
+
+def _pairs(task, kind, totals, listed) -> Pairs:
     first, second = (metrics(task, kind, side, listed) for side in totals)
-    return {name: first[name] - second[name] for name in first}
+    return {name: (first[name], second[name]) for name in first}
+
+
+def task_differences(score: TaskScore, values: Pairs, draws: Pairs) -> list[Difference]:
+    """First minus second for every metric of a target, of what `paired_metrics` gives; `score` knows the groups."""
+    differences = []
+    for name, (first, second) in values.items():
+        drawn = draws.get(name)
+        bounds = intervals.percentile_interval(drawn[0] - drawn[1], score.groups) if drawn else None
+        estimate = Estimate(float(first - second), *(bounds or (None, None)))
+        differences.append(Difference(score.task, name, estimate, score.group, score.groups, score.note))
+    return differences
 
 
 def _same_labels(kind, first, second) -> bool:

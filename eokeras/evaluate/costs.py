@@ -65,8 +65,8 @@ class Cost:
         lines = [f"{self.name}: {self.trainable_weights:,} trainable weights"]
         if self.flops is not None:
             size = f"{self.height} x {self.width}"
-            lines.append(f"{_scaled(self.flops, 1000)}FLOPs per patch of {size} (forward; multiply-add = 2)")
-        lines.append(f"about {_scaled(self.memory_bytes, 1024)}B for a training step of {self.batch_size} patches")
+            lines.append(f"{scaled(self.flops, 1000)}FLOPs per patch of {size} (forward; multiply-add = 2)")
+        lines.append(f"about {scaled(self.memory_bytes, 1024)}B for a training step of {self.batch_size} patches")
         for name, seconds in (("training step", self.training_step_seconds), ("prediction", self.prediction_seconds)):
             if seconds is not None:
                 lines.append(f"{seconds:.3f} s per {name} of {self.batch_size} patches (median)")
@@ -141,8 +141,8 @@ def cost(
     )
 
 
-def _scaled(value: float, base: int) -> str:
-    """1234567 -> "1.23 M" (base 1000)."""
+def scaled(value: float, base: int) -> str:
+    """A number with a prefix of powers of 1000 or 1024: 1234567 -> "1.23 M"."""
     power = min(4, int(math.log(max(value, 1), base)))
     prefix = ("", "k", "M", "G", "T")[power] + ("i" if base == 1024 and power else "")
     return f"{value / base**power:.3g} {prefix}"

@@ -12,6 +12,8 @@ and paired comparisons all come from one small array per target.
 Letters: N patches, B batch, H rows, W columns, C classes, R resamples.
 """
 
+from types import MappingProxyType
+
 import numpy as np
 
 from eokeras.ben_ge.schema import VOID
@@ -24,6 +26,18 @@ METRICS = (
 
 LOWER_IS_BETTER = ("mae",)
 """Metrics of which less is better; all others lie in 0..1 and more is better."""
+
+MAIN_METRICS = MappingProxyType(
+    {
+        "class": "accuracy",
+        "map": "mean_iou",
+        "regression": "mae",
+        "map_regression": "mae",
+        "fractions": "mae",
+        "multilabel": "macro_f1",
+    }
+)
+"""Kind of target -> the metric that stands for the target where one number must."""
 
 WATER = 0
 """Class id of "all water" in `climate_zone`, which is no Köppen-Geiger zone."""

@@ -10,6 +10,7 @@ from eokeras.plot.differences import comparison_chart, importance_chart
 from eokeras.plot.experiments import dose_response, subset_chart
 from eokeras.plot.images import maps, samples
 from eokeras.plot.rendering import hillshade, land_cover_rgb, true_colour
+from eokeras.plot.sharing import sharing_chart
 from eokeras.plot.style import MODALITY_COLOURS
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "maps",
     "samples",
     "score_chart",
+    "sharing_chart",
     "subset_chart",
     "true_colour",
 ]

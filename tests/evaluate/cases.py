@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from eokeras.ben_ge.schema import TARGETS, VOID
+from eokeras.evaluate.scores import Scores, task_score
 
 ZONES = len(TARGETS["climate_zone"].classes)
 COVERS = len(TARGETS["land_cover_map"].classes)
@@ -82,3 +83,29 @@ def make_dataset(arrays, batch_size=32, metadata=(), **others):
 
 SHAPES = {"climate_zone": (ZONES,), "land_cover_map": (6, 6, COVERS), "season": (1,)}
 """Output shapes of `pass_through` for the targets of `make_arrays`."""
+
+
+def hand_scores(name, simulated=False, groups=None, **tasks):
+    """`Scores` of one patch per group, from what was right: target -> list of hits (class) or of errors (season).
+
+    `groups` renames the tile or date of each patch by target.
+    """
+    scored = {}
+    for task, values in tasks.items():
+        values = np.asarray(values, "float64")
+        count = len(values)
+        unit = "date" if task == "season" else "tile"
+        names = np.array((groups or {}).get(task) or [f"{unit} {index:02d}" for index in range(count)])
+        if task == "season":
+            kind, classes = "regression", ()
+            statistics = np.stack([np.nan_to_num(values), np.isfinite(values)], axis=1).astype("float64")
+        else:  # two classes in turn; a miss goes to the other one
+            kind, classes = TARGETS[task].kind, TARGETS[task].classes
+            statistics = np.zeros((count, len(classes), len(classes)))
+            for index, value in enumerate(values):
+                truth = 1 + index % 2
+                statistics[index, truth, truth] = value
+                statistics[index, truth, 3 - truth] = 1 - value
+        scored[task] = task_score(task, kind, classes, statistics, names)
+    ids = np.array([f"patch {index:02d}" for index in range(count)])
+    return Scores(name, scored, ids, simulated=simulated)
