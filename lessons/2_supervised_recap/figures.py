@@ -193,17 +193,20 @@ def transfer():
     """Accuracy by world, from scratch and from loaded weights."""
     figure, axes = _plot(2, sharey=True)
     for axis, labels, title in zip(axes, ("labels_48", "labels_all"), ("48 labels", "all labels"), strict=True):
-        row = results()["transfer"][labels]
+        row = results()["transfer"]["climate_zone"][labels]
         for scratch, loaded in zip(*(row["by_world"][name] for name in ("scratch", "loaded")), strict=True):
             axis.plot((0, 1), (scratch, loaded), "o-", color=BLUE, ms=13, lw=2)
         difference = row["difference"]
         words = f"{title}: {difference['mean']:+.2f} [{difference['low']:+.2f}, {difference['high']:+.2f}]"
         axis.set_title(words.replace("-", "−"), fontsize=21)
-        axis.axhline(results()["transfer"]["majority"], color=GREY, ls="--", lw=1.5)
+        axis.axhline(results()["transfer"]["climate_zone"]["trivial"], color=GREY, ls="--", lw=1.5)
         axis.set(xticks=[0, 1], xticklabels=["random weights", "loaded weights"], xlim=(-0.3, 1.3), ylim=(0, 1))
     axes[0].set_ylabel("accuracy")
     axes[0].annotate(
-        "most frequent zone", (-0.25, results()["transfer"]["majority"]), (0, -32), textcoords="offset points"
+        "most frequent zone",
+        (-0.25, results()["transfer"]["climate_zone"]["trivial"]),
+        (0, -32),
+        textcoords="offset points",
     )
     words = "each line is a simulated world: accuracy from random and from loaded weights, with few and with all labels"
     return figure, "What loaded weights are worth", words

@@ -392,7 +392,7 @@ eo.plot.comparison_chart(race("default", "land_cover_map", "pixel_accuracy"), si
 # runs; it does not mean "no difference". Sentinel-1 alone is in the chart to show what the radar is worth by itself.
 
 # %% [markdown] tags=["core"]
-# RESULT PENDING (what the ladder bears: does the primary interval exclude zero, which rungs do, and are the rungs told apart?)
+# RESULT PENDING (run again with rates chosen over several worlds, see the run card of experiment.py; then what the ladder bears: does the primary interval exclude zero, which rungs do, and are the rungs told apart?)
 #
 # The oracle goes from {{ ladder.oracle.default.land_cover_map.s2:.3f}} to {{ ladder.oracle.default.land_cover_map.s2+s1:.3f}} with
 # Sentinel-1, which bounds scores, not gains. And mind the comparison: every difference here is *from Sentinel-2 alone*. Two rungs whose
