@@ -26,7 +26,7 @@ class BestEpochByTask(keras.callbacks.Callback):
     validation labels, of every task that chooses: count them in the label budget, and never choose on test data.
 
     **Cost.** A copy of all weights in host memory for each different best epoch: at most one per task and one for
-    the joint epoch. Nothing is computed beyond what `fit` logs.
+    the joint epoch; for a U-Net of width 64 each is 69 MB. Nothing is computed beyond what `fit` logs.
 
     **Resuming.** What it remembers lives in the object. `fit(..., initial_epoch=n)` with the same object goes on
     where that object stopped, also under `keras.callbacks.BackupAndRestore`; a new process knows nothing of the

@@ -105,9 +105,8 @@ def _change(score: TaskScore, values: Pairs, draws: Pairs, name: str) -> tuple[R
     """Relative change of the main metric, and its draws where it has an interval."""
     metric, note, drawn = MAIN_METRICS[score.kind], score.note, None
     value = float(relative_change(metric, *values[metric]))
-    if not note and np.isnan(value):
-        text = metric_name(metric).split(" (")[0]
-        note = f"no relative change, since {text} of {name} is 0" if values[metric][1] == 0 else f"{text} has no value"
+    if values[metric][1] == 0:
+        note = f"no relative change, since {metric_name(metric).split(' (')[0]} of {name} is 0"
     elif not note and np.any(draws[metric][1] == 0):
         note = f"no interval of the relative change, since {name} is 0 in some draws of {score.group}s"
     elif not note:
@@ -120,27 +119,28 @@ def _change(score: TaskScore, values: Pairs, draws: Pairs, name: str) -> tuple[R
 def _mean_change(changes, draws, scores) -> RelativeChange:
     """Mean over the tasks; with an interval where all tasks were drawn by the same groups."""
     value = float(np.mean([change.estimate.value for change in changes.values()]))
-    labelled = [
-        set(score.group_names[has_label(score.kind, score.statistics)]) if score.group_names is not None else set()
-        for score, _ in scores.values()
-    ]
-    units = list(dict.fromkeys(change.group for change in changes.values()))
-    note, bounds = "", None
-    if np.isnan(value):
-        note = "no value, since that of " + ", ".join(task for task, x in changes.items() if np.isnan(x.estimate.value))
-        note += " has none"
-    elif any(drawn is None for drawn in draws.values()):
-        note = "no interval, since " + ", ".join(task for task, drawn in draws.items() if drawn is None) + " has none"
-    elif any(names != labelled[0] for names in labelled):
-        unlike = " and ".join(f"{unit}s" for unit in units) if len(units) > 1 else f"unlike {units[0]}s"
-        note = f"no interval from one test set, whose tasks are drawn by {unlike}"
-    else:
-        first = next(iter(changes.values()))
-        bounds = intervals.percentile_interval(np.mean(list(draws.values()), axis=0), first.groups)
-    groups = len(labelled[0]) if bounds else 0
-    return RelativeChange(
-        MEAN_OVER_TASKS, "", Estimate(value, *(bounds or (None, None))), units[0] if bounds else None, groups, note
-    )
+    note = _why_not(changes, draws, scores)
+    if note:
+        return RelativeChange(MEAN_OVER_TASKS, "", Estimate(value), None, 0, note)
+    first = next(iter(changes.values()))
+    bounds = intervals.percentile_interval(np.mean(list(draws.values()), axis=0), first.groups)
+    return RelativeChange(MEAN_OVER_TASKS, "", Estimate(value, *bounds), first.group, first.groups, "")
+
+
+def _why_not(changes, draws, scores) -> str:
+    """Why the mean over the tasks has no value or no interval; "" where it has both."""
+    undefined = [task for task, change in changes.items() if np.isnan(change.estimate.value)]
+    if undefined:
+        return f"no value, since that of {', '.join(undefined)} has none"
+    without = [task for task, drawn in draws.items() if drawn is None]
+    if without:
+        return f"no interval, since {', '.join(without)} has none"
+    first, *others = (set(one.group_names[has_label(one.kind, one.statistics)]) for one, _ in scores.values())
+    if all(names == first for names in others):
+        return ""
+    units = sorted({change.group for change in changes.values()}, reverse=True)
+    unlike = " and ".join(f"{unit}s" for unit in units) if len(units) > 1 else f"unlike {units[0]}s"
+    return f"no interval from one test set, whose tasks are drawn by {unlike}"
 
 
 def _costs(costs, shared: list[str], names: tuple[str, str]) -> SharingCosts:

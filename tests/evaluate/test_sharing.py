@@ -160,6 +160,13 @@ def test_a_reference_that_is_zero_in_some_draws_has_no_interval():
     )
 
 
+def test_a_reference_of_zero_is_told_with_few_groups_too():
+    sides = [hand_scores(name, season=[error] * 4) for name, error in (("multitask", 0.1), ("alone", 0.0))]
+    found = evaluate.compare_sharing(*sides)
+    assert "season: no relative change, since MAE of alone is 0." in found.sentences
+    assert "season: too few groups (4): illustration, not evidence." in found.sentences
+
+
 def test_few_groups_are_an_illustration():
     found = evaluate.compare_sharing(
         hand_scores("multitask", season=[0.1] * 4), {"season": hand_scores("s", season=[0.2] * 4)}
