@@ -759,13 +759,13 @@ print(f"batches of 16 without any: {0.9**16:.0%} expected")
 # Keras' own way, a sample weight of 0, makes of it.
 
 # %% tags=["core"]
-logits, known = np.zeros((2, 5), "float32"), np.array([1.0, 0.0])
+logits, known, classes = np.zeros((2, 5), "float32"), np.array([1.0, 0.0]), np.array([3, 0])
 default = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 mended = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
-print(f"zero sample weight, default loss      {float(default([3, 0], logits, sample_weight=known)):.2f}")
-print(f"the same, divided by the weights      {float(mended([3, 0], logits, sample_weight=known)):.2f}")
+print(f"zero sample weight, default loss      {float(default(classes, logits, sample_weight=known)):.2f}")
+print(f"the same, divided by the weights      {float(mended(classes, logits, sample_weight=known)):.2f}")
 VOID = eo.ben_ge.schema.VOID
-print(f"eokeras: class {VOID} means no label    {float(LOSSES['climate_zone']([3, VOID], logits)):.2f}")
+print(f"eokeras: class {VOID} means no label    {float(LOSSES['climate_zone'](np.array([3, VOID]), logits)):.2f}")
 
 # %% [markdown] tags=["core"]
 # 0.80 instead of 1.61: the default divides by *all* patches, so a task with a tenth of the labels silently gets a tenth of its weight. Averaged over the labelled, it keeps

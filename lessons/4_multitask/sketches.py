@@ -92,7 +92,7 @@ def overlap() -> str:
     shapes, side = [], 84
     panels = (("reference", (0, 0, 0, 0, 0, 1)), ("lazy: all trees", (0,) * 6))
     for panel, (name, pixels) in enumerate(panels):
-        left = 30 + 330 * panel
+        left = 20 + 300 * panel
         shapes.append(note(left + 1.5 * side, 40, name, anchor="middle", bold=True))
         for index, pixel in enumerate(pixels):
             x, y = left + side * (index % 3), 90 + side * (index // 3)
@@ -105,15 +105,15 @@ def overlap() -> str:
     )
     for row, (name, value, colour) in enumerate(rows):
         y = 80 + 62 * row
-        shapes += [note(700, y, name, bold=True, colour=colour), note(920, y, value)]
+        shapes += [note(640, y, name, bold=True, colour=colour), note(850, y, value)]
     words = "five pixels of trees and one of water, all called trees: accuracy 0.83, mean IoU 0.42."
-    return drawing(shapes, 1230, 330, "A lazy map", words)
+    return drawing(shapes, 1160, 300, "A lazy map", words)
 
 
 def losses() -> str:
     shapes = []
     total = join(820, 200, "add", size=70)
-    for index, (name, unit) in enumerate((("zone", "nats"), ("map", "nats a pixel"), ("season", "half years")), start=1):
+    for index, (name, unit) in enumerate((("zone", "nats"), ("map", "nats a pixel"), ("season", "0 … 1")), start=1):
         y = 70 + 130 * (index - 1)
         g = head(30, y, f"*g*_{{{index}}}", "labels", width=110)
         miss = loss(250, y, f"*L*_{{{index}}}", width=130)
@@ -127,19 +127,19 @@ def losses() -> str:
 
 def units() -> str:
     """The step as the unit of season changes: the same two arrows, one of them longer."""
-    shapes, zone = [], (170, -110)
-    for panel, (words, factor) in enumerate((("season in 0 … 1", 1.0), ("in tenths", 2.2), ("in per cent", 5.0))):
-        origin = (60 + 330 * panel + 40 * panel, 250)
-        season = (46 * factor, 22 * factor)
+    shapes, zone, lefts = [], (70, -100), (60, 400, 760)
+    for left, words, factor in zip(lefts, ("season in 0 … 1", "a larger unit", "in per cent"), (1, 3, 9), strict=True):
+        origin = (left, 200)
+        season = (30 * factor, 12 * factor)
         step = (origin[0] + zone[0] + season[0], origin[1] + zone[1] + season[1])
         shapes.append(vector(origin, (origin[0] + zone[0], origin[1] + zone[1]), S2))
         shapes.append(vector(origin, (origin[0] + season[0], origin[1] + season[1]), LABELS))
         shapes.append(vector(origin, step, INK, 8))
-        shapes.append(note(origin[0] + 60, 30, words, bold=True))
-    shapes += [note(60, 420, "map and zone", colour=S2, bold=True), note(400, 420, "season", colour=LABELS, bold=True)]
-    shapes.append(note(620, 420, "their sum: the step", bold=True))
+        shapes.append(note(left, 30, words, bold=True))
+    shapes += [note(60, 370, "map and zone", colour=S2, bold=True), note(400, 370, "season", colour=LABELS, bold=True)]
+    shapes.append(note(760, 370, "their sum: the step", bold=True))
     words = "the larger the unit makes the loss of season, the closer the common step lies to what season wants."
-    return drawing(shapes, 1160, 450, "Units are weights", words)
+    return drawing(shapes, 1160, 395, "Units are weights", words)
 
 
 # --- Conflict and rules --------------------------------------------------------------------------------
@@ -195,13 +195,13 @@ def _beside(point, right, down):
 
 def stamped() -> str:
     x = tile("s2", 20, 120, detail="12 bands")
-    mark = tile("era5", 20, 320, label="the stamp", detail="", size=84)
+    mark = tile("era5", 34, 320, label="stamp", detail="", size=84)
     both = join(240, 200)
     f, h = encoder(380, 200, "*f*", width=150, height=150), tensor(620, 200, "*h*", height=110)
     g = head(820, 90, "*g*_{1..3}", "labels", width=130)
     probe = block(820, 310, "linear probe", width=210, modality="era5")
     shapes = [x, mark, both, f, h, g, probe, arrow(x, both), arrow(mark, both, modality="era5"), arrow(both, f, "13")]
-    shapes += [note(62, 320, "0.7", anchor="middle", bold=True), arrow(f, h), arrow(h, g), arrow(h, probe)]
+    shapes += [note(76, 320, "0.7", anchor="middle", bold=True), arrow(f, h), arrow(h, g), arrow(h, probe)]
     shapes += [arrow(g, (1000, 90)), note(1012, 90, "*ŷ*"), arrow(probe, (1080, 310), modality="era5")]
     shapes.append(note(1090, 310, "0.7?", bold=True, colour=colour_of("era5")))
     words = "a random number is stamped on each patch as a 13th band; a probe tries to read it from the features."
@@ -210,15 +210,15 @@ def stamped() -> str:
 
 def lottery() -> str:
     x = tile("s2", 20, 200, detail="12 bands")
-    f, h = encoder(220, 200, "*f*", "s2", width=150, height=160), tensor(450, 200, "*h*", height=110, modality="s2")
+    f, h = encoder(200, 200, "*f*", "s2", width=140, height=160), tensor(400, 200, "*h*", height=110, modality="s2")
     shapes = [x, f, h, arrow(x, f, modality="s2"), arrow(f, h, modality="s2")]
     for index in range(4):
         y, last = 50 + 100 * index, index == 3
-        g = head(660, y, f"*g*_{{{index + 1}}}", None if last else "labels", width=110, dashed=last)
-        words = "lottery: a class from the patch's name" if last else TASKS[index][0]
+        g = head(570, y, f"*g*_{{{index + 1}}}", None if last else "labels", width=110, dashed=last)
+        words = "a lottery by the patch's name" if last else TASKS[index][0]
         shapes += [g, arrow(h, g, dashed=last), note(g.after(30), y, words, colour=WARNING if last else INK, bold=True)]
     words = "a fourth head must answer a lottery that no picture tells; it shares the backbone with the other three."
-    return drawing(shapes, 1320, 400, "A task that cannot help", words)
+    return drawing(shapes, 1160, 400, "A task that cannot help", words)
 
 
 def serving() -> str:
