@@ -119,6 +119,7 @@ print(f"{count(backbone):,} of {count(model):,} weights are in the backbone: {co
 # The tutorial that this course follows builds the U-Net at width 64 with these three heads, each of which flattens or maps the
 # 64 channels. **Predict:** one network with three heads, or three networks with one head each: how many times more weights have the three?
 
+
 # %% tags=["core"]
 def unet_weights(channels, width):  # lesson 3, exercise 1
     return 4212 * width**2 + (207 + 9 * channels) * width
@@ -203,7 +204,9 @@ answer_1 = models.multitask(models.late_fusion(encoders), heads)
 # %% tags=["core"]
 WANTED = {"climate_zone": (4, 12), "land_cover_map": (4, 120, 120, 11), "season": (4, 1)}
 if answer_1 is None:
-    print("Hint: `models.late_fusion` takes a dict of name -> U-Net and gives a backbone; `multitask` takes any backbone.")
+    print(
+        "Hint: `models.late_fusion` takes a dict of name -> U-Net and gives a backbone; `multitask` takes any backbone."
+    )
 elif not isinstance(answer_1, keras.Model) or not {"s2", "s1"} <= {tensor.name for tensor in answer_1.inputs}:
     print("Not yet: `answer_1` must be a model with the inputs `s2` and `s1`.")
 elif {task: tuple(y.shape) for task, y in answer_1(both).items()} != WANTED:
@@ -427,6 +430,7 @@ finish(figure, "Do the tasks pull the backbone in one direction? (one world, one
 # Small, whatever their sign. But small against what? Two arrows in tens of thousands of dimensions are nearly at right angles by chance; and a
 # gradient from a few patches is mostly noise. A yardstick: the cosine of a task **with itself**, on two halves of the patches.
 
+
 # %% tags=["core"]
 def half(first):
     """Every second patch of `fixed`, from `first` on."""
@@ -470,6 +474,7 @@ for task in TASKS:
 # equation says, and not always what one wants.
 #
 # **PCGrad** works on the arrows: where two conflict, each loses its part against the other. **By hand**, for the pair above: $a' = a - \frac{a \cdot b}{|b|^2} b$.
+
 
 # %% tags=["core"]
 def project(a, b):
@@ -618,7 +623,9 @@ toys = (
     ({"climate_zone": 0.4, "season": 0.15}, {"climate_zone": 0.5, "season": 0.10, "land_cover_map": 0.4}, -0.35),
 )
 if answer_3 is None:
-    print("Hint: (score - reference) / reference for each common task; turn the sign where less is better; then the mean.")
+    print(
+        "Hint: (score - reference) / reference for each common task; turn the sign where less is better; then the mean."
+    )
 else:
     given = [answer_3(model_scores, reference) for model_scores, reference, _ in toys]
     if np.allclose(given, [right for *_, right in toys], atol=1e-6):
@@ -687,6 +694,7 @@ if "stamp" in results:
 #
 # One world, one seed, two networks: a shared one and the twin for season. A probe is a linear regression from the averaged features to the stamp, fitted on one half of the test patches,
 # scored on the other: $R^2 = 1$ reads it perfectly, 0 not at all.
+
 
 # %% tags=["extra"]
 def stamp(inputs, targets, *rest):
