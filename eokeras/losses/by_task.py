@@ -57,8 +57,8 @@ def for_tasks(tasks, schema=None, class_weights=None):
         ...                    class_weights={"land_cover_map": {"mangroves": 0, "herbaceous wetland": 5}})
         >>> from eokeras.losses import LabelledDice
         >>> losses |= {"climate_zone": LabelledDice()}
-        >>> [loss.name for loss in losses.values()]
-        ['dice', 'crossentropy', 'labelled_mean_absolute_error']
+        >>> [type(loss).__name__ for loss in losses.values()]
+        ['LabelledDice', 'LabelledCrossentropy', 'LabelledMeanAbsoluteError']
     """
     check_choices("tasks", tasks, TARGETS)
     for task in tasks:
