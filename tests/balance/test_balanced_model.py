@@ -91,6 +91,15 @@ def test_training_goes_on_as_if_never_broken_off(kind, tmp_path):
     assert_same_training(restored, unbroken)
 
 
+def test_the_order_of_outputs_does_not_matter():
+    """The arrays of a rule are in alphabetical order, whatever order a file brings the outputs in."""
+    model = learner(UncertaintyWeighting(), [0.5], tasks=("b", "a"))
+    assert model.tasks == model.rule.tasks == ("a", "b")
+    history = model.fit(quadratic_batches({"b": [-2.0], "a": [1.0]}, 2), verbose=0).history
+    # losses 0.25 and 6.25 in the first step: the first weight rises, the second falls
+    assert history["weight_a"][0] > 0.5 > history["weight_b"][0]
+
+
 def test_checkpoints_hold_the_epoch_that_has_ended(tmp_path):
     """A callback of the user runs after the rule has ended its epoch."""
     model = learner(DynamicWeightAverage(), [0.5])

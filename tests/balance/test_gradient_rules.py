@@ -115,7 +115,8 @@ def test_gradnorm_reads_the_weights_it_says(on, layers):
             self.seen = np.array(norms)
 
     model = balanced(network, Spy(on=on))
-    model.compile("sgd", loss=dict.fromkeys("ab", "MeanSquaredError"), run_eagerly=True)
+    scaling = keras.optimizers.SGD(loss_scale_factor=1024.0)
+    model.compile(scaling, loss=dict.fromkeys("ab", "MeanSquaredError"), run_eagerly=True)
     model.fit(x, y, batch_size=6, verbose=0)
     np.testing.assert_allclose(model.rule.seen, norms, rtol=1e-4)
 

@@ -119,11 +119,11 @@ def test_a_high_temperature_makes_weights_equal():
 def test_average_leaves_out_what_has_no_labels():
     """Batches without labels count in no mean; an epoch without any leaves the last two that had some."""
     rule = prepared(DynamicWeightAverage())
-    epoch(rule, [4.0, 0.0], [4.0, 8.0], [4.0, np.nan])
-    epoch(rule, [2.0, 8.0])
-    assert epoch(rule, [1.0, 0.0]) == pytest.approx([0.875647, 1.124353], rel=1e-5)
-    # ratio of the first now 1 / 2, of the second still 8 / 8
-    assert epoch(rule, [1.0, 1.0]) == pytest.approx([0.875647, 1.124353], rel=1e-5)
+    epoch(rule, [4.0, 0.0], [4.0, 16.0], [4.0, np.nan])
+    epoch(rule, [4.0, 8.0])
+    # ratios 4 / 4 and 8 / 16: exp(0.5) and exp(0.25), the other way round than above
+    assert epoch(rule, [4.0, 0.0]) == pytest.approx([1.124353, 0.875647], rel=1e-5)
+    assert epoch(rule, [4.0, 0.0]) == pytest.approx([1.124353, 0.875647], rel=1e-5)
 
 
 def test_average_of_a_task_that_never_has_labels():
