@@ -138,7 +138,7 @@ def fit(
     No epoch is chosen on validation: with several tasks that choice would be the noisiest task's.
 
     Args:
-        steps: instead of epochs, for budgets of labels or time: batches, in stages of `STAGE`, from patches that repeat.
+        steps: instead of epochs, for budgets of labels or time: batches of patches that repeat, in stages of `STAGE`.
         adapt: function dataset -> dataset, between augmentation and `fit`.
         callbacks: of `fit`.
         options: of `make_dataset`.

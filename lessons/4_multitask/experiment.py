@@ -1,32 +1,32 @@
 """Multitask learning: does one backbone under three heads do better than three networks that take turns?
 
-    python lessons/4_multitask/experiment.py WORK    # resumable; writes `sharing`, `rules`, `costs`, ... of results.json
+    python lessons/4_multitask/experiment.py WORK    # resumable; writes the tables of results.json
 
 Run card
     question     scores of one network for climate zone, land-cover map and season, relative to those of its three
                  single-task twins
-    primary      Delta_MTL: mean over the three tasks of the relative change (accuracy, mean IoU, MAE; positive is better)
-                 of the plain sum against twins of equal total wall time, at 10 % of the labels, paired over worlds.
-                 All else is exploratory; the five rules are a family, with Holm's correction
+    primary      Delta_MTL: mean over the three tasks of the relative change (accuracy, mean IoU, MAE; positive is
+                 better) of the plain sum against twins of equal total wall time, at 10 % of the labels, paired over
+                 worlds. All else is exploratory; the five rules are a family, with Holm's correction
     expected     positive at 10 %, smaller at 100 %, none where twins have three times the time; no rule beats the plain
                  sum; the lottery costs something or nothing
-    power        before the run: between two networks of the fusion race of lesson 3 the same mean relative change varied by
-                 0.13 to 0.23 from world to world (standard deviations of four pairs, worlds 11 to 18). So eight worlds
-                 show a mean of 0.11 to 0.19 and find a true 0.15 to 0.26 in four of five runs. Effects of a few per
-                 cent, as papers report them, are beyond this design
+    power        before the run: between two networks of the fusion race of lesson 3 the same mean relative change
+                 varied by 0.13 to 0.23 from world to world (standard deviations of four pairs, worlds 11 to 18). So
+                 eight worlds show a mean of 0.11 to 0.19 and find a true 0.15 to 0.26 in four of five runs. Effects of
+                 a few per cent, as papers report them, are beyond this design
     data         simulated worlds, seeds 21 to 28 (no recipe was developed on them): each 700 patches in tiles and dates
-                 held out together, at least 300 of them for testing; the replicate is the world. Sentinel-2 alone.
-                 10 % of the labels are drawn spread over all groups: the optimistic draw
-    contestants  contestants.py: U-Net of width 7, 0.2 M weights. Twins have the same width; their training takes together
-                 as long as that of the plain sum (equal time), or as many steps each (equal steps: three times the time).
-                 Every rule trains as long as the plain sum: its steps are divided by what its step costs, measured at
-                 the start. Lottery: a fourth head whose class is computed from the patch's name. Stamp: a thirteenth band
-                 of one random number per patch, read from the features by a linear probe
-    training     36 x 36 crops, flips and turns, AdamW with cosine decay to 0, batch 16, 640 steps (320 at 10 % of the labels,
-                 about 165 epochs), the last is kept. Rate of each contestant, budget and length chosen of three, in world
-                 100, whose validation split is labelled in full: by the mean relative change against the best twins of
-                 equal steps, for twins by their own score. In the other worlds nothing is chosen; their validation
-                 labels are not used. The stamped networks take the rates of those without
+                 held out together, at least 300 of them for testing; the replicate is the world. Sentinel-2 alone. 10 %
+                 of the labels are drawn spread over all groups: the optimistic draw
+    contestants  contestants.py: U-Net of width 7, 0.2 M weights. Twins have the same width; their training takes
+                 together as long as that of the plain sum (equal time), or as many steps each (equal steps: three times
+                 the time). Every rule trains as long as the plain sum: its steps are divided by what its step costs,
+                 measured at the start. Lottery: a fourth head whose class is computed from the patch's name. Stamp: a
+                 thirteenth band of one random number per patch, read from the features by a linear probe
+    training     36 x 36 crops, flips and turns, AdamW with cosine decay to 0, batch 16, 640 steps (320 at 10 % of the
+                 labels, about 165 epochs), the last is kept. Rate of each contestant, budget and length chosen of
+                 three, in world 100, whose validation split is labelled in full: by the mean relative change against
+                 the best twins of equal steps, for twins by their own score. In the other worlds nothing is chosen;
+                 their validation labels are not used. The stamped networks take the rates of those without
     test         centre 72 x 72 crop of every test patch, opened once
     hardware     two CPU cores, two processes, about an hour
 
@@ -50,8 +50,20 @@ import numpy as np
 import tables
 import tensorflow as tf
 from contestants import (
-    DUAL, LOTTERY, METRICS, PLAIN, RULES, STAMPED, STAMPED_TWINS, TASKS, TWINS, adapted, build, scored_tasks,
-    stamp, tasks_of,
+    DUAL,
+    LOTTERY,
+    METRICS,
+    PLAIN,
+    RULES,
+    STAMPED,
+    STAMPED_TWINS,
+    TASKS,
+    TWINS,
+    adapted,
+    build,
+    scored_tasks,
+    stamp,
+    tasks_of,
 )  # fmt: skip
 from tables import STEPS, TIME
 
@@ -147,9 +159,7 @@ def try_rate(work: Path, entry: tuple[str, str, str], rate: float) -> dict:
     def compute() -> dict:
         model, card = fit(work, entry, laboratory.TUNING_SEED, rate)
         records = records_of(work, laboratory.TUNING_SEED)
-        return card | {
-            "validation": laboratory.validation_scores(model, records, INPUTS, recipe_of(entry[1]))
-        }
+        return card | {"validation": laboratory.validation_scores(model, records, INPUTS, recipe_of(entry[1]))}
 
     return laboratory.remember(work, f"tuning {' '.join(entry)} {rate}", compute)
 
@@ -189,7 +199,7 @@ def halves(model: keras.Model, batch: tuple[dict, dict]) -> list[list[float]]:
 
 
 def lottery_loss(model: keras.Model, records: Path, entry, seed: int) -> float:
-    """Cross-entropy of the lottery on the patches that it was trained on: ln 11 = 2.40 where nothing was learned by heart."""
+    """Cross-entropy of the lottery on its training patches: ln 11 = 2.40 where nothing was learned by heart."""
     more = {"label_fraction": 0.1, "label_draw": "spread", "label_seed": seed} if entry[0] == "10" else {}
     crops = laboratory.centre_crops(
         records, "train", INPUTS, replace(RECIPE, test_crop=36), metadata=("patch_id",), **more
@@ -266,10 +276,8 @@ def cost_table(work: Path, seconds: dict[str, float], costs: dict[str, dict]) ->
         }
         for name in TIMED
     }
-    shared, twins = (evaluate.Cost(**_fields(cost)) for cost in (costs[PLAIN],)), [
-        evaluate.Cost(**_fields(costs[name])) for name in TWINS.values()
-    ]
-    return {"contestants": contestants, "serving": evaluate.sharing_costs(next(shared), twins).to_dict()["ratios"]}
+    shared, *twins = [evaluate.Cost(**_fields(costs[name])) for name in (PLAIN, *TWINS.values())]
+    return {"contestants": contestants, "serving": evaluate.sharing_costs(shared, twins).to_dict()["ratios"]}
 
 
 def _fields(cost: dict) -> dict:
@@ -297,7 +305,9 @@ def main() -> None:
     stamp_jobs = list(product(stamped, STAMP_SEEDS))
     given = [(work, name, seed, rates["100", name.removeprefix(STAMPED), TIME]) for name, seed in stamp_jobs]
     marks = laboratory.in_parallel(run_stamped, given)
-    by_name = {name: [mark for (other, _), mark in zip(stamp_jobs, marks, strict=True) if other == name] for name in stamped}
+    by_name = {
+        name: [mark for (other, _), mark in zip(stamp_jobs, marks, strict=True) if other == name] for name in stamped
+    }
 
     content = {
         "sharing": tables.sharing_table(runs)
@@ -309,7 +319,9 @@ def main() -> None:
         "rules": tables.rules_table(runs),
         "costs": cost_table(work, seconds, dict(zip((PLAIN, *TWINS.values()), costs, strict=True))),
         "dual": tables.trimmed(
-            tables.between(runs["100", PLAIN, TIME], runs["100", DUAL, TIME], tasks_of(DUAL), ("three tasks", "two tasks"))
+            tables.between(
+                runs["100", PLAIN, TIME], runs["100", DUAL, TIME], tasks_of(DUAL), ("three tasks", "two tasks")
+            )
         ),
         "lottery": tables.lottery_table(runs),
         "stamp": tables.stamp_table(by_name[stamped[0]], [by_name[name] for name in stamped[1:]]),

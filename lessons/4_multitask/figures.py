@@ -106,7 +106,7 @@ def results() -> dict:
 
 
 def _forest(axis, rows, unit: str, named: str = "") -> None:
-    """Rows of (name, dict with mean, low, high): filled where the interval excludes zero, `named` thick; in per cent."""
+    """Rows of (name, dict with mean, low, high), in per cent: filled where it excludes zero, `named` thick."""
     for place, (name, found) in enumerate(rows):
         colour, width = (NAMED, 8) if name == named else (INK, 3)
         axis.plot([100 * found["low"], 100 * found["high"]], [place, place], color=colour, lw=width)

@@ -119,7 +119,12 @@ def losses() -> str:
         miss = loss(250, y, f"*L*_{{{index}}}", width=130)
         shapes += [g, miss, arrow(g, miss), note(miss.after(24), y - 26, f"{name}: {unit}")]
         times = join(690, y, "multiply", modality="labels")
-        shapes += [times, arrow(miss, times), arrow(times, total), note(718, y - 48, f"*w*_{{{index}}}", anchor="middle")]
+        shapes += [
+            times,
+            arrow(miss, times),
+            arrow(times, total),
+            note(718, y - 48, f"*w*_{{{index}}}", anchor="middle"),
+        ]
     shapes += [total, arrow(total, (960, 200)), note(975, 200, "*L*", size=40, bold=True)]
     words = "each head has a loss in a unit of its own; weights turn them into one sum."
     return drawing(shapes, 1060, 400, "One loss from three", words)
@@ -172,7 +177,10 @@ def surgery() -> str:
 
         total = first[0] + second[0], first[1] + second[1]
         if panel:
-            shapes += [vector((x, y), to((1, 0)), S2, 3, dashed=True), vector((x, y), to((-1, 1)), LABELS, 3, dashed=True)]
+            shapes += [
+                vector((x, y), to((1, 0)), S2, 3, dashed=True),
+                vector((x, y), to((-1, 1)), LABELS, 3, dashed=True),
+            ]
         shapes += [vector((x, y), to(total), INK, 9)]
         shapes += [vector((x, y), to(first), S2), vector((x, y), to(second), LABELS)]
         primed = "′" if panel else ""

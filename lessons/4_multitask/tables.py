@@ -24,13 +24,14 @@ def sharing_table(runs: Runs) -> dict:
                 if (labels, TWINS["season"], length) in runs:
                     found = against_twins(runs, labels, contestant, length)
                     table.setdefault(labels, {}).setdefault(length, {})[contestant] = trimmed(found)
-    first = next(iter(runs.values()))
+    plain = runs["100", PLAIN, TIME]
     return table | {
         "primary": table["10"][TIME][PLAIN]["mean_relative_change"],
         "scores": {labels: side_scores(runs, labels) for labels in table},
-        "baselines": {task: float(np.mean([baseline(answer, task) for answer in first])) for task in TASKS},
+        "baselines": {task: float(np.mean([baseline(answer, task) for answer in plain])) for task in TASKS},
         "oracle": {
-            task: float(np.mean([answer["information"][task]["s2"] for answer in first])) for task in ("climate_zone", "season")
+            task: float(np.mean([answer["information"][task]["s2"] for answer in plain]))
+            for task in ("climate_zone", "season")
         },
     }  # fmt: skip
 
@@ -48,9 +49,7 @@ def against_twins(runs: Runs, labels: str, contestant: str, length: str) -> Shar
 
 def between(first: Sequence[dict], second: Sequence[dict], tasks: Sequence[str], names) -> SharingReplicates:
     """One model against another on tasks that both have, over worlds."""
-    pairs = [
-        {task: (value(a, task), value(b, task)) for task in tasks} for a, b in zip(first, second, strict=False)
-    ]
+    pairs = [{task: (value(a, task), value(b, task)) for task in tasks} for a, b in zip(first, second, strict=False)]
     return evaluate.sharing_over_replicates(pairs, multitask=names[0], reference=names[1], simulated=True)
 
 
@@ -70,9 +69,7 @@ def rules_table(runs: Runs) -> dict:
 
 def replicate_means(found: SharingReplicates) -> np.ndarray:
     """Mean relative change over the tasks, of every world."""
-    changes = [
-        evaluate.relative_change(metric, *found.values[task].T) for task, metric in found.metrics.items()
-    ]
+    changes = [evaluate.relative_change(metric, *found.values[task].T) for task, metric in found.metrics.items()]
     return np.mean(changes, axis=0)
 
 
@@ -108,13 +105,15 @@ def stamp_table(shared: Sequence[dict], twins: Sequence[Sequence[dict]]) -> dict
         "twins": np.mean([[each["readable"] for each in twin] for twin in twins], axis=0).tolist(),
     }
     table = {name: {"mean": float(np.mean(values)), "values": values} for name, values in readable.items()}
-    by_task = {task: float(np.mean([each["readable"] for each in twin])) for task, twin in zip(TASKS, twins, strict=True)}
+    by_task = {
+        task: float(np.mean([each["readable"] for each in twin])) for task, twin in zip(TASKS, twins, strict=True)
+    }
     difference = evaluate.paired_over_replicates(readable["plain sum"], readable["twins"])
     return table | {"by_twin": by_task, "difference": difference.to_dict()}
 
 
 def conflict_table(plain: Sequence[dict]) -> dict:
-    """Cosines of the gradients of every two tasks by world and stage of training; of one task on other patches at the end."""
+    """Cosines of the gradients of every two tasks by world and stage; at the end of one task on other patches, too."""
     pairs = ("climate_zone+land_cover_map", "climate_zone+season", "land_cover_map+season")
     by_epoch = {pair: [each["history"]["cosine_" + pair.replace("+", "_")] for each in plain] for pair in pairs}
     halves = np.mean([each["halves"] for each in plain], axis=0)
@@ -140,7 +139,9 @@ def baseline(answer: dict, task: str) -> float:
 
 def side_scores(runs: Runs, labels: str) -> dict:
     """Contestant (twins together) -> task -> its main scores by world and their mean."""
-    sides = {name: {task: runs[labels, name, TIME] for task in TASKS} for name in (PLAIN, *RULES) if (labels, name, TIME) in runs}
+    sides = {
+        name: dict.fromkeys(TASKS, runs[labels, name, TIME]) for name in (PLAIN, *RULES) if (labels, name, TIME) in runs
+    }
     for length in (TIME, STEPS):
         sides[f"twins_{length}"] = {task: runs[labels, name, length] for task, name in TWINS.items()}
     table: dict = {}
