@@ -98,7 +98,7 @@ def lottery_table(runs: Runs) -> dict:
 
 
 def stamp_table(shared: Sequence[dict], twins: Sequence[Sequence[dict]]) -> dict:
-    """R2 of the stamp by world: before training, of the shared backbone, of the mean of the twins."""
+    """Squared correlation of stamp and reading by world: untrained, shared, mean of the twins."""
     readable = {
         "untrained": [each["untrained"] for each in shared],
         "plain sum": [each["readable"] for each in shared],
@@ -115,7 +115,10 @@ def stamp_table(shared: Sequence[dict], twins: Sequence[Sequence[dict]]) -> dict
 def conflict_table(plain: Sequence[dict]) -> dict:
     """Cosines of the gradients of every two tasks by world and stage; at the end of one task on other patches, too."""
     pairs = ("climate_zone+land_cover_map", "climate_zone+season", "land_cover_map+season")
-    by_epoch = {pair: [each["history"]["cosine_" + pair.replace("+", "_")] for each in plain] for pair in pairs}
+    by_epoch = {
+        pair: [np.round(each["history"]["cosine_" + pair.replace("+", "_")], 3).tolist() for each in plain]
+        for pair in pairs
+    }
     halves = np.mean([each["halves"] for each in plain], axis=0)
     return {
         "by_epoch": by_epoch,
