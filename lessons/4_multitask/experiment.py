@@ -230,8 +230,9 @@ def readable(model: keras.Model, records: Path, seed: int) -> float:
     h, number = np.concatenate(features), np.concatenate(stamps)
     h = np.concatenate([h, np.ones((len(h), 1))], axis=1)
     weights, *_ = np.linalg.lstsq(h[::2], number[::2], rcond=None)
+    reading = h[1::2] @ weights
     # Not 1 - error / variance: one patch of extreme features, as under cloud, would decide it.
-    return float(np.corrcoef(h[1::2] @ weights, number[1::2])[0, 1] ** 2)
+    return float(np.corrcoef(reading, number[1::2])[0, 1] ** 2) if np.std(reading) > 0 else 0.0
 
 
 def cost_of(work: Path, contestant: str) -> dict:

@@ -45,6 +45,7 @@ from eokeras.plot.style import finish
 # %% tags=["core"]
 FAST = os.environ.get("EOKERAS_FAST") == "1"
 DATA = "simulated"  # or "ben-ge-800": real patches, 183 MB to download
+plt.ion()  # else a notebook draws no figure of the library before the first one of pyplot
 
 # %% [markdown] tags=["core"]
 # ## One picture, three questions
@@ -86,6 +87,11 @@ TASKS = ("climate_zone", "land_cover_map", "season")
 look = {"calibrate": None, "batch_size": 4, "shuffle": True, "seed": 1, "metadata": ("date", "tile")}
 stored = eo.make_dataset(records, "train", ("s2",), TASKS, **look)
 eo.plot.samples(next(iter(stored)), schema, patches=3)
+
+# %% [markdown] tags=["core"]
+# Zone and season stand below each column. A patch has 14,400 answers for the map, one for the zone and one for the season; and patches
+# of one tile share their zone, those of one date share their season exactly. So the three tasks differ most in how many
+# *independent* labels they have.
 
 # %% [markdown] tags=["core"]
 # ## The idea: one backbone, three heads
@@ -442,8 +448,8 @@ for name, look in zip(names, ("o-", "s--", "^:"), strict=True):
     axis.plot(range(1, EPOCHS + 1), history[name], look, markersize=3, label=name.removeprefix("cosine_"))
 axis.axhline(0, color="black", linewidth=0.8)
 axis.set(xlabel="epoch", ylabel="cosine of two tasks' gradients", ylim=(-1, 1))
-axis.legend(frameon=False)
-finish(figure, "Do the tasks pull the backbone in one direction? (one world, one seed)", schema)
+figure.legend(loc="outside lower center", ncols=3, frameon=False)
+finish(figure, "Cosines between tasks (one world, one seed)", schema)
 
 # %% [markdown] tags=["core"]
 # Large or small, against what? Two arrows in tens of thousands of dimensions are nearly at right angles by chance; and a
