@@ -95,7 +95,7 @@ def build_model(configuration: Configuration, schema: RecordSchema) -> keras.Mod
         backbone = models.late_fusion({name: unet(shape, name=name) for name, shape in shapes.items()})
     else:
         backbone = models.early_fusion(shapes, unet)
-    model = models.multitask(backbone, {name: _head(name) for name in configuration.targets})
+    model = models.multitask(backbone, {name: _head(name, schema) for name in configuration.targets})
     model.compile(
         optimizer=keras.optimizers.AdamW(configuration.learning_rate),
         loss=losses.for_tasks(configuration.targets, schema),
@@ -105,10 +105,10 @@ def build_model(configuration: Configuration, schema: RecordSchema) -> keras.Mod
     return model
 
 
-def _head(target: str):
+def _head(target: str, schema: RecordSchema):
     kind, classes = ben_ge.TARGETS[target].kind, len(ben_ge.TARGETS[target].classes)
     if kind == "map_regression":
-        return models.dense_regression_head()
+        return models.dense_regression_head(scale=schema.statistics.get(target, {}).get("std") or 1.0)
     if kind == "regression":
         return models.regression_head()
     return models.map_head(classes) if kind == "map" else models.scene_head(classes)

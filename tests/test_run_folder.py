@@ -48,6 +48,14 @@ def test_a_finished_run_holds_what_it_promises(known_records, finished):
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_the_head_of_elevation_counts_in_the_relief_of_the_training_patches(known_records):
+    schema = eo.load_schema(known_records.path)
+    model = run_folder.build_model(small(known_records.path, targets=("elevation",)), schema)
+    layer = model.get_layer("elevation")
+    assert layer.scale == schema.statistics["elevation"]["std"] > 800  # heights of -10 to 3000 m at random
+    assert model.output["elevation"].shape == (None, None, None, 1)
+
+
 def test_a_finished_run_is_not_trained_again(known_records, finished):
     before = (finished[1] / "model.keras").stat().st_mtime_ns
     run_folder.train(small(known_records.path), finished[1])

@@ -166,8 +166,9 @@ class DynamicWeightAverage(Rule):
         has_labels = labelled(losses)
         self.loss_sum.assign_add(ops.where(has_labels, losses, 0.0))
         self.labelled_steps.assign_add(ops.cast(has_labels, "float32"))
-        known = ops.logical_and(self.last_mean > 0, self.mean_before > 0)
-        ratios = ops.where(known, self.last_mean / ops.where(known, self.mean_before, 1.0), 1.0)
+        last, before = ops.convert_to_tensor(self.last_mean), ops.convert_to_tensor(self.mean_before)
+        known = ops.logical_and(last > 0, before > 0)
+        ratios = ops.where(known, last / ops.where(known, before, 1.0), 1.0)
         return len(self.tasks) * ops.softmax(ratios / self.temperature)
 
     def begin_epoch(self):

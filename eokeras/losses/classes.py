@@ -34,8 +34,9 @@ class LabelledCrossentropy(LabelledLoss):
         InvalidArgumentError: `class_weights` holds no finite numbers from 0 on, or not one per class.
 
     Example:
+        >>> import numpy as np
         >>> loss = LabelledCrossentropy(class_weights=(1.0, 3.0))
-        >>> round(float(loss([0, 1, 255], [[0.0, 0.0], [0.0, 0.0], [9.0, 0.0]])), 4)  # ln 2 (1 + 3) / 2
+        >>> round(float(loss(np.array([0, 1, VOID]), np.zeros((3, 2)))), 4)  # ln 2 (1 + 3) / 2
         1.3863
     """
 
@@ -82,8 +83,9 @@ class LabelledFocalCrossentropy(LabelledCrossentropy):
         InvalidArgumentError: `gamma` is no number from 0 on; else as `LabelledCrossentropy`.
 
     Example:
+        >>> import numpy as np
         >>> loss = LabelledFocalCrossentropy(gamma=2.0)
-        >>> round(float(loss([0, 255], [[0.0, 0.0], [9.0, 0.0]])), 4)  # (1 - 1/2)^2 ln 2
+        >>> round(float(loss(np.array([0, VOID]), np.zeros((2, 2)))), 4)  # (1 - 1/2)^2 ln 2
         0.1733
 
     Reference:
@@ -126,8 +128,9 @@ class LabelledDice(keras.losses.Loss):
         `y_true` class ids (B,) or (B, H, W), `VOID` where missing; `y_pred` logits (B, N) or (B, H, W, N).
 
     Example:
+        >>> import numpy as np
         >>> loss = LabelledDice()
-        >>> round(float(loss([0, 1, 255], [[0.0, 0.0], [0.0, 0.0], [9.0, 0.0]])), 4)  # 1 - 2 (1/2) / (1 + 1) for each
+        >>> round(float(loss(np.array([0, 1, VOID]), np.zeros((3, 2)))), 4)  # 1 - 2 (1/2) / (1 + 1) for each
         0.5
 
     Reference:
