@@ -484,9 +484,9 @@ for task in TASKS:
 # the second term keeps it from switching itself off. **By hand:** for a constant loss $L_t$, at which weight does this settle?
 
 # %% [markdown] tags=["core"]
-# Set the derivative to zero: $-e^{-s} L + \tfrac12 = 0$, so the weight is $1/(2L)$: every task settles at the same $w_t L_t =
-# \tfrac12$. The unit of a loss drops out, which is the rule's real merit. `balanced` wraps any model; `compile` and `fit` stay
-# as they are.
+# Set the derivative to zero: $-e^{-s} L + \tfrac12 = 0$, so the weight is $1/(2L)$: every task settles at the same
+# $w_t L_t = \tfrac12$. The unit of a loss drops out, which is the rule's real merit. `balanced` wraps any model; `compile` and
+# `fit` stay as they are.
 
 # %% tags=["core"]
 learner = balance.balanced(build(heads), balance.UncertaintyWeighting())
@@ -496,8 +496,9 @@ for task in TASKS:
     print(f"{task:15s} weight {weights[0]:.2f} to {weights[-1]:.2f}, training loss {logged[f'{task}_loss'][-1]:.2f}")
 
 # %% [markdown] tags=["core"]
-# As a training loss falls, its weight rises; a task that learns by heart ($L_t \to 0$) gets ever more of the step. That is what
-# the equation says, and not always what one wants.
+# Compare the last weights with $1/(2L_t)$ of the last training losses, for season $1/L_t$: they are on their way. As a loss falls, its
+# weight rises; a task that learns by heart ($L_t \to 0$) gets ever more of the step. That is what the equation says, and not always
+# what one wants.
 #
 # **PCGrad** works on the arrows: where two conflict, each loses its part against the other. **By hand**, for the pair above:
 # $a' = a - \frac{a \cdot b}{|b|^2} b$.
@@ -822,7 +823,7 @@ print(f"eokeras: class {VOID} means no label    {float(LOSSES['climate_zone'](np
 
 # %% [markdown] tags=["core"]
 # 0.80 instead of 1.61: the default divides by *all* patches, so a task with a tenth of the labels silently gets a tenth of its
-# weight. Averaged over the labelled, it keeps its weight, but with 1.6 labels per batch its gradient is four times as noisy
+# weight. Averaged over the labelled, it keeps its weight, but with 1.6 labels per batch its gradient is three times as noisy
 # ($\sqrt{16/1.6} = 3.2$, and some batches have none). Metrics count labels alike.
 
 # %% [markdown] tags=["core"]
