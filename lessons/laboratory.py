@@ -33,6 +33,9 @@ PATCHES, FRACTIONS = 700, (0.44, 0.1, 0.46)
 TUNING_SEED = 100
 """The world in which learning rates are chosen."""
 
+STAGE = 10
+"""Steps after which the rate falls, where a run is as long as a number of steps says and not of epochs."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -94,15 +97,26 @@ def compiled(build: Callable[[str], keras.Model], contestant: str) -> keras.Mode
     """One compiled model per contestant and process: tracing it costs as much as training it."""
     model = build(contestant)
     model.compile(optimizer=keras.optimizers.AdamW(), loss=eo.losses.for_tasks(tuple(model.output)))
-    model.optimizer.build(model.trainable_variables)
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
     return model
 
 
 def restart(model: keras.Model, fresh: keras.Model) -> None:
-    """Gives `model` the weights of `fresh`, and an optimizer that has seen nothing."""
+    """Gives `model` the weights of `fresh`, and an optimizer and a rule of loss weights that have seen nothing."""
     model.set_weights(fresh.get_weights())
-    for variable in model.optimizer.variables:
-        variable.assign(tf.zeros_like(variable))
+    _forget(model.optimizer)
+    if hasattr(model, "rule"):
+        if hasattr(model.rule, "optimizer"):
+            _forget(model.rule.optimizer, keep=model.rule.optimizer.learning_rate)
+        if hasattr(model.rule, "seed_generator"):
+            model.rule.seed_generator.state.assign(fresh.rule.seed_generator.state)
+
+
+def _forget(optimizer: keras.optimizers.Optimizer, keep=None) -> None:
+    for variable in optimizer.variables:
+        if variable is not keep:
+            variable.assign(tf.zeros_like(variable))
 
 
 def fit(
@@ -113,28 +127,42 @@ def fit(
     recipe: Recipe,
     seed: int,
     learning_rate: float,
+    *,
+    steps: int | None = None,
+    adapt: Callable | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     **options,
 ) -> tuple[keras.Model, dict]:
     """Trains with a cosine decay to 0, for as many epochs as the recipe says.
 
     No epoch is chosen on validation: with several tasks that choice would be the noisiest task's.
+
+    Args:
+        steps: instead of epochs, for budgets of labels or time: batches of patches that repeat, in stages of `STAGE`.
+        adapt: function dataset -> dataset, between augmentation and `fit`.
+        callbacks: of `fit`.
+        options: of `make_dataset`.
     """
     model = compiled(build, contestant)
     keras.utils.set_random_seed(seed)
     restart(model, build(contestant))
+    epochs = recipe.epochs if steps is None else max(1, round(steps / STAGE))
+    batches = training_batches(records, inputs, recipe, seed, repeat=steps is not None, **options)
     cosine = keras.callbacks.LearningRateScheduler(
-        lambda epoch: learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / recipe.epochs))
+        lambda epoch: learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / epochs))
     )
     start = time.perf_counter()
     history = model.fit(
-        training_batches(records, inputs, recipe, seed, **options),
-        epochs=recipe.epochs,
-        callbacks=[cosine],
+        adapt(batches) if adapt else batches,
+        epochs=epochs,
+        steps_per_epoch=None if steps is None else STAGE,
+        callbacks=[cosine, *callbacks],
         verbose=0,
         shuffle=False,
     )
     return model, {
         "training_loss": history.history["loss"][-1],
+        "history": {name: values for name, values in history.history.items() if name.startswith(("cosine", "weight"))},
         "seconds": round(time.perf_counter() - start, 1),
         "learning_rate": learning_rate,
         "weights": sum(math.prod(weight.shape) for weight in model.trainable_weights),
@@ -143,7 +171,12 @@ def fit(
 
 def validation_score(model: keras.Model, records: Path, inputs, recipe: Recipe, task: str, metric: str, **options):
     """One score on the validation split, by which a learning rate is chosen."""
-    return estimates(_scores(model, records, "val", inputs, recipe, **options))[task][metric]
+    return validation_scores(model, records, inputs, recipe, **options)[task][metric]
+
+
+def validation_scores(model: keras.Model, records: Path, inputs: Sequence[str], recipe: Recipe, **options) -> dict:
+    """Task -> metric -> value on the validation split."""
+    return estimates(_scores(model, records, "val", inputs, recipe, **options))
 
 
 def test_scores(model: keras.Model, records: Path, inputs: Sequence[str], recipe: Recipe, **options) -> dict:

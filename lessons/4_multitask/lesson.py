@@ -10,6 +10,20 @@
 
 # %% tags=["setup"]
 LESSON = "4_multitask"
+import importlib.util
+import os
+import subprocess
+import sys
+
+if not importlib.util.find_spec("eokeras"):  # in Colab: fetch and install the course; Colab's TensorFlow stays
+    if not os.path.exists("eokeras-course"):
+        source = os.environ.get("EOKERAS_SOURCE", "{{ repository }}")
+        subprocess.run(["git", "clone", "-q", source, "eokeras-course"], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "./eokeras-course"], check=True)
+if os.path.isdir(f"eokeras-course/lessons/{LESSON}"):
+    os.chdir(f"eokeras-course/lessons/{LESSON}")
+# Faster on most CPUs, and quieter; what you have set yourself stays.
+os.environ.update({"TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPP_MIN_LOG_LEVEL": "2", **os.environ})
 
 # %% tags=["core"]
 import json
@@ -31,13 +45,15 @@ from eokeras.plot.style import finish
 # %% tags=["core"]
 FAST = os.environ.get("EOKERAS_FAST") == "1"
 DATA = "simulated"  # or "ben-ge-800": real patches, 183 MB to download
+plt.ion()  # else a notebook draws no figure of the library before the first one of pyplot
 
 # %% [markdown] tags=["core"]
 # ## One picture, three questions
 #
-# In which climate does this place lie? What covers each pixel? What time of the year is it? Three people ask about the same twelve
-# bands of Sentinel-2. The answers are of three kinds: a *class* for the patch, a *map*, a *number* (season: 0 at the winter solstice,
-# 1 at the summer solstice). **Write down:** which two of the three questions need the most similar look at the picture?
+# In which climate does this place lie? What covers each pixel? What time of the year is it? Three people ask about the same
+# twelve bands of Sentinel-2. The answers are of three kinds: a *class* for the patch, a *map*, a *number* (season: 0 at the
+# winter solstice, 1 at the summer solstice). **Write down:** which two of the three questions need the most similar look at the
+# picture?
 
 # %% tags=["core"]
 work = Path("work")
@@ -73,12 +89,17 @@ stored = eo.make_dataset(records, "train", ("s2",), TASKS, **look)
 eo.plot.samples(next(iter(stored)), schema, patches=3)
 
 # %% [markdown] tags=["core"]
+# Zone and season stand below each column. A patch has 14,400 answers for the map, one for the zone and one for the season; and patches
+# of one tile share their zone, those of one date share their season exactly. So the three tasks differ most in how many
+# *independent* labels they have.
+
+# %% [markdown] tags=["core"]
 # ## The idea: one backbone, three heads
 #
 # $$\hat y_t = g_t\big(f(x)\big), \qquad t = 1, \dots, T$$
 #
-# One *backbone* $f$ computes features $h = f(x)$ once. Each task $t$ has a small *head* $g_t$ that reads them. All tasks train $f$;
-# each task trains its own $g_t$.
+# One *backbone* $f$ computes features $h = f(x)$ once. Each task $t$ has a small *head* $g_t$ that reads them. All tasks train
+# $f$; each task trains its own $g_t$.
 
 # %% tags=["core"]
 display(SVG("figures/idea.svg"))
@@ -117,7 +138,8 @@ print(f"{count(backbone):,} of {count(model):,} weights are in the backbone: {co
 # ## The tutorial's set-up
 #
 # The tutorial that this course follows builds the U-Net at width 64 with these three heads, each of which flattens or maps the
-# 64 channels. **Predict:** one network with three heads, or three networks with one head each: how many times more weights have the three?
+# 64 channels. **Predict:** one network with three heads, or three networks with one head each: how many times more weights have
+# the three?
 
 
 # %% tags=["core"]
@@ -136,8 +158,8 @@ three = 3 * unet_weights(12, 64) + sum(head_weights.values())
 print(f"one network {one / 1e6:.2f} M, three networks {three / 1e6:.2f} M: {three / one:.2f} times as many")
 
 # %% [markdown] tags=["core"]
-# 17.46 million against 52.01 million. Do not believe a formula that you can count. `single_task_twins` builds, for each task, the same
-# network with one head; in fast mode at a small width only.
+# 17.46 million against 52.01 million. Do not believe a formula that you can count. `single_task_twins` builds, for each task,
+# the same network with one head; in fast mode at a small width only.
 
 # %% tags=["core"]
 tutorial_heads = {
@@ -164,9 +186,9 @@ del twins  # some hundred megabytes
 # %% [markdown] tags=["core"]
 # ## Exercise 1: two sensors under three heads
 #
-# Build the multitask model for Sentinel-2 **and** Sentinel-1: one fused backbone of lesson 3 (any rung you like), the same three
-# `heads`. `shapes` holds the shapes of both inputs. Set `answer_1` to the model. **Predict:** when the heads read late fusion's features, do
-# they have more weights than before, fewer, or as many?
+# Build the multitask model for Sentinel-2 **and** Sentinel-1: one fused backbone of lesson 3 (any rung you like), the same
+# three `heads`. `shapes` holds the shapes of both inputs. Set `answer_1` to the model. **Predict:** when the heads read late
+# fusion's features, do they have more weights than before, fewer, or as many?
 
 # %% tags=["core"]
 shapes = {name: schema[name].shape for name in ("s2", "s1")}
@@ -219,20 +241,20 @@ else:
     print(f"Right: {shared_by_all(answer_1, both):,} of {count(answer_1):,} weights serve all three tasks.")
 
 # %% [markdown] tags=["core"]
-# Fusion joins *inputs* before the backbone ends, multitask learning parts *outputs* after it; the two do not know of each other, since
-# every backbone of the course gives the same levels. Late fusion hands the heads twice the channels, so their weights about double; and
-# they still hardly count. From here on we stay with Sentinel-2 alone: one change at a time.
+# Fusion joins *inputs* before the backbone ends, multitask learning parts *outputs* after it; the two do not know of each
+# other, since every backbone of the course gives the same levels. Late fusion hands the heads twice the channels, so their
+# weights about double; and they still hardly count. From here on we stay with Sentinel-2 alone: one change at a time.
 
 # %% [markdown] tags=["core"]
 # ## Three answers need three metrics
 #
-# **Accuracy**: share of patches with the right class. **Mean absolute error** (MAE): mean of $|y - \hat y|$; *less* is better. For maps,
-# the **intersection over union** of a class $c$, then the mean over classes:
+# **Accuracy**: share of patches with the right class. **Mean absolute error** (MAE): mean of $|y - \hat y|$; *less* is better.
+# For maps, the **intersection over union** of a class $c$, then the mean over classes:
 #
 # $$\mathrm{IoU}_c = \frac{TP_c}{TP_c + FP_c + FN_c}$$
 #
-# pixels rightly called $c$, over pixels that are $c$ or are called $c$. **By hand:** a map of six pixels, five trees and one water; a lazy
-# network says "trees" everywhere. Its pixel accuracy? Its mean IoU?
+# pixels rightly called $c$, over pixels that are $c$ or are called $c$. **By hand:** a map of six pixels, five trees and one
+# water; a lazy network says "trees" everywhere. Its pixel accuracy? Its mean IoU?
 
 # %% tags=["core"]
 truth, said = np.array([[0, 0, 0], [0, 0, 1]]), np.zeros((2, 3), int)  # 0 trees, 1 water
@@ -245,18 +267,18 @@ season, season_said = np.array([0.9, 0.5, 0.1]), np.array([0.7, 0.5, 0.4])
 print(f"MAE of season   {np.mean(np.abs(season - season_said)):.3f}")
 
 # %% [markdown] tags=["core"]
-# Pixel accuracy 5/6 = 0.83: lazy and nearly perfect. IoU of trees 5/6, of water 0/1; their mean is 0.42. Mean IoU asks about the rare class as
-# loudly as about the frequent one. Accuracy 3/4; MAE (0.2 + 0 + 0.3)/3 = 0.167. These three numbers have no common unit: *one*
-# score for a multitask model must be invented, and we will do that with care.
+# Pixel accuracy 5/6 = 0.83: lazy and nearly perfect. IoU of trees 5/6, of water 0/1; their mean is 0.42. Mean IoU asks about
+# the rare class as loudly as about the frequent one. Accuracy 3/4; MAE (0.2 + 0 + 0.3)/3 = 0.167. These three numbers have no
+# common unit: *one* score for a multitask model must be invented, and we will do that with care.
 
 # %% [markdown] tags=["core"]
 # ## One loss from three
 #
 # $$L = \sum_t w_t L_t$$
 #
-# Training needs a single number. The simplest one is a *weighted sum*; with $w_t = 1$ it is the **plain sum**. Two of our losses are
-# *cross-entropies*, in nats; the third is an error of the season. **Predict** their sizes before training: twelve zones, eleven
-# covers, a number from 0 to 1.
+# Training needs a single number. The simplest one is a *weighted sum*; with $w_t = 1$ it is the **plain sum**. Two of our
+# losses are *cross-entropies*, in nats; the third is an error of the season. **Predict** their sizes before training: twelve
+# zones, eleven covers, a number from 0 to 1.
 
 # %% tags=["core"]
 LOSSES = eo.losses.for_tasks(TASKS)
@@ -267,18 +289,18 @@ for task, y in model(inputs).items():
 print(f"ln 12 = {np.log(12):.2f}, ln 11 = {np.log(11):.2f}")
 
 # %% [markdown] tags=["core"]
-# Nobody knows anything yet, so the first two lie near the logarithm of the number of classes, and the season is off by about half its
-# range. But the size of a loss is not what moves the backbone; its *gradient* is. We put the gradients of all shared weights into
-# one long arrow per task.
+# Nobody knows anything yet, so the first two lie near the logarithm of the number of classes, and the season is off by about
+# half its range. But the size of a loss is not what moves the backbone; its *gradient* is. We put the gradients of all shared
+# weights into one long arrow per task.
 
 
 # %% tags=["core"]
-def pulls(network, batch):
+def pulls(network, batch, training=False):
     """Task -> gradient of its loss on the weights of the backbone, one long vector."""
     inputs, targets = batch
     weights = network.get_layer("s2_unet").trainable_weights
     with tf.GradientTape(persistent=True) as tape:
-        answers = network(inputs)
+        answers = network(inputs, training=training)
         losses = {task: LOSSES[task](targets[task], answers[task]) for task in answers}
     gradients = {task: tape.gradient(loss, weights) for task, loss in losses.items()}
     return {task: np.concatenate([part.numpy().ravel() for part in parts]) for task, parts in gradients.items()}
@@ -289,7 +311,7 @@ def cosine(a, b):
 
 
 # %% tags=["core"]
-arrows = pulls(model, batch)
+arrows = pulls(model, batch, training=True)  # as in a step: batch normalisation takes the statistics of the batch
 norms = {task: float(np.linalg.norm(arrow)) for task, arrow in arrows.items()}
 for task, arrow in arrows.items():
     print(f"{task:15s} {arrow.size:,} numbers, length {norms[task]:.3f}")
@@ -297,9 +319,9 @@ for task, arrow in arrows.items():
 # %% [markdown] tags=["core"]
 # ## What the weights do: units
 #
-# Suppose a colleague stores the season in per cent, 0 to 100 instead of 0 to 1. Nothing about the world has changed; the loss of season,
-# and its gradient, are a hundred times as large. **Predict:** in which direction does the plain sum now step? The table has the cosine between the
-# step and what each task wants: 1 is "exactly that way".
+# Suppose a colleague stores the season in per cent, 0 to 100 instead of 0 to 1. Nothing about the world has changed; the loss
+# of season, and its gradient, are a hundred times as large. **Predict:** in which direction does the plain sum now step? The
+# table has the cosine between the step and what each task wants: 1 is "exactly that way".
 
 # %% tags=["core"]
 print("weight of season " + "".join(f"{task:>16s}" for task in TASKS))
@@ -308,16 +330,16 @@ for weight in (0.01, 1, 100):
     print(f"{weight:16} " + "".join(f"{cosine(step, arrows[task]):16.2f}" for task in TASKS))
 
 # %% [markdown] tags=["core"]
-# With 100, the step *is* the season's step; with 0.01, season is only along for the ride. So "no weights" is a choice, too: that of
-# the units in which somebody stored the labels. Adam divides a common factor out again ($w$ and $10\,w$ train alike), but not
-# the ratios *between* tasks. Weights are a hyperparameter: state them, tune them like the rest.
+# With 100, the step *is* the season's step; with 0.01, season is only along for the ride. So "no weights" is a choice, too:
+# that of the units in which somebody stored the labels. Adam divides a common factor out again ($w$ and $10\,w$ train alike),
+# but not the ratios *between* tasks. Weights are a hyperparameter: state them, tune them like the rest.
 
 # %% [markdown] tags=["core"]
 # ## Exercise 2: tune the weights
 #
-# `norms` holds the lengths of the three arrows. Choose weights such that, before training, all tasks pull **equally hard** on the
-# backbone, and which **add up to 3**, like those of the plain sum. `answer_2 = {"climate_zone": ..., ...}`. **Predict:** which task gets the largest?
-# And will the scores improve?
+# `norms` holds the lengths of the three arrows. Choose weights such that, before training, all tasks pull **equally hard** on
+# the backbone, and which **add up to 3**, like those of the plain sum. `answer_2 = {"climate_zone": ..., ...}`. **Predict:**
+# which task gets the largest? And will the scores improve?
 
 # %% tags=["core", "exercise"]
 answer_2 = None
@@ -343,14 +365,15 @@ else:
         print("Right. Further down a model is trained with them.")
 
 # %% [markdown] tags=["core"]
-# Equal pulls at the start say nothing about later, when one task has finished and another has not. That is what the *rules* below are
-# about. First, let us train.
+# Equal pulls at the start say nothing about later, when one task has finished and another has not. That is what the *rules*
+# below are about. First, let us train.
 
 # %% [markdown] tags=["core"]
 # ## Training: nothing new
 #
-# A dict of targets, a dict of losses, `compile`, `fit`. Small crops are turned and mirrored; the rate falls to zero along a cosine; the
-# last epoch is kept. Two callbacks watch: one measures the cosines between tasks, the other remembers each task's best epoch.
+# A dict of targets, a dict of losses, `compile`, `fit`. Small crops are turned and mirrored; the rate falls to zero along a
+# cosine; the last epoch is kept. Two callbacks watch: one measures the cosines between tasks, the other remembers each task's
+# best epoch.
 
 # %% tags=["core"]
 EPOCHS, MIDDLE = (1, 24) if FAST else (40, 72)
@@ -397,24 +420,26 @@ scores = evaluate.score(plain, test, schema, name="three heads")
 print(scores)
 
 # %% [markdown] tags=["core"]
-# Look at the baselines first: the most frequent class, the median of the training seasons. What does not beat them has learned nothing from the picture, however
-# well it may compare with another network. Intervals resample whole tiles (season: dates), for patches of one tile are alike.
+# Look at the baselines first: the most frequent class, the median of the training seasons. What does not beat them has learned
+# nothing from the picture, however well it may compare with another network. Intervals resample whole tiles (season: dates),
+# for patches of one tile are alike.
 
 # %% [markdown] tags=["core"]
 # ## Do the tasks pull in one direction?
 #
-# $$\cos(g_a, g_b) = \frac{g_a \cdot g_b}{|g_a|\,|g_b|}$$
+# $$\cos(\nabla L_a, \nabla L_b) = \frac{\nabla L_a \cdot \nabla L_b}{|\nabla L_a|\,|\nabla L_b|}$$
 #
-# $g_t$ is the gradient of task $t$ on the shared weights. 1: both want the same step. Below 0: a **conflict**, what helps one hurts the
-# other. **By hand:** $g_a = (1, 0)$, $g_b = (-1, 1)$. Their cosine? Does the sum of both still help $a$?
+# $\nabla L_t$ is the gradient of the loss of task $t$ on the shared weights. 1: both want the same step. Below 0: a
+# **conflict**, what helps one hurts the other. **By hand**, for two arrows $a = (1, 0)$ and $b = (-1, 1)$: their cosine? Does
+# the sum of both still help $a$?
 
 # %% tags=["core"]
 a, b = np.array([1.0, 0.0]), np.array([-1.0, 1.0])
 print(f"cosine {cosine(a, b):.2f}; a gains {a @ (a + b):.0f} from the step a + b, and {a @ a:.0f} from a alone")
 
 # %% [markdown] tags=["core"]
-# The sum is $(0, 1)$: for $a$ it does nothing at all, to first order. Now the three tasks. **Predict:** which pair is highest, and does any
-# pair fall below zero?
+# The sum is $(0, 1)$: for $a$ it does nothing at all, to first order. Now the three tasks. **Predict:** which pair is highest,
+# and does any pair fall below zero?
 
 # %% tags=["core"]
 figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
@@ -423,11 +448,11 @@ for name, look in zip(names, ("o-", "s--", "^:"), strict=True):
     axis.plot(range(1, EPOCHS + 1), history[name], look, markersize=3, label=name.removeprefix("cosine_"))
 axis.axhline(0, color="black", linewidth=0.8)
 axis.set(xlabel="epoch", ylabel="cosine of two tasks' gradients", ylim=(-1, 1))
-axis.legend(frameon=False)
-finish(figure, "Do the tasks pull the backbone in one direction? (one world, one seed)", schema)
+figure.legend(loc="outside lower center", ncols=3, frameon=False)
+finish(figure, "Cosines between tasks (one world, one seed)", schema)
 
 # %% [markdown] tags=["core"]
-# Small, whatever their sign. But small against what? Two arrows in tens of thousands of dimensions are nearly at right angles by chance; and a
+# Large or small, against what? Two arrows in tens of thousands of dimensions are nearly at right angles by chance; and a
 # gradient from a few patches is mostly noise. A yardstick: the cosine of a task **with itself**, on two halves of the patches.
 
 
@@ -443,37 +468,40 @@ for task in TASKS:
     print(f"{task:15s}" + "".join(f"{cosine(one_half[task], other_half[other]):16.2f}" for other in TASKS))
 
 # %% [markdown] tags=["core"]
-# On the diagonal a task meets itself on other patches. Where even that is far below 1, no pair of different tasks can be near 1, and a
-# cosine of $-0.1$ may be noise. So a single negative value is no proof of conflict; a pair that lies well below its two diagonals, epoch after epoch, is a
-# hint. And whether a conflict *costs* anything, only the scores tell.
+# On the diagonal a task meets itself on other patches. Where even that is far below 1, no pair of different tasks can be near
+# 1, and a cosine of $-0.1$ may be noise. So a single negative value is no proof of conflict; a pair that lies well below its
+# two diagonals, epoch after epoch, is a hint. And whether a conflict *costs* anything, only the scores tell.
 
 # %% [markdown] tags=["core"]
 # ## Rules that choose the weights
 #
-# **Uncertainty weighting** ([Kendall et al. 2018](https://arxiv.org/abs/1705.07115)) learns a number $s_t$, the log-noise of each task:
+# **Uncertainty weighting** ([Kendall et al. 2018](https://arxiv.org/abs/1705.07115)) learns a number $s_t$, the log-noise of
+# each task:
 #
 # $$L = \sum_t e^{-s_t} L_t + \tfrac{1}{2} s_t$$
 #
-# for cross-entropies; for an absolute error the last term is $s_t$. A task that stays uncertain gets a small weight $e^{-s_t}$; the second term keeps it from
-# switching itself off. **By hand:** for a constant loss $L_t$, at which weight does this settle?
+# for cross-entropies; for an absolute error the last term is $s_t$. A task that stays uncertain gets a small weight $e^{-s_t}$;
+# the second term keeps it from switching itself off. **By hand:** for a constant loss $L_t$, at which weight does this settle?
 
 # %% [markdown] tags=["core"]
-# Set the derivative to zero: $-e^{-s} L + \tfrac12 = 0$, so the weight is $1/(2L)$: every task settles at the same $w_t L_t = \tfrac12$. The unit of
-# a loss drops out, which is the rule's real merit. `balanced` wraps any model; `compile` and `fit` stay as they are.
+# Set the derivative to zero: $-e^{-s} L + \tfrac12 = 0$, so the weight is $1/(2L)$: every task settles at the same
+# $w_t L_t = \tfrac12$. The unit of a loss drops out, which is the rule's real merit. `balanced` wraps any model; `compile` and
+# `fit` stay as they are.
 
 # %% tags=["core"]
-LESSON_RULE = balance.UncertaintyWeighting(speed=10)  # under Adam the plain one would hardly move in so few steps
-learner = balance.balanced(build(heads), LESSON_RULE)
+learner = balance.balanced(build(heads), balance.UncertaintyWeighting())
 logged = fit(learner)
 for task in TASKS:
     weights = logged[f"weight_{task}"]
     print(f"{task:15s} weight {weights[0]:.2f} to {weights[-1]:.2f}, training loss {logged[f'{task}_loss'][-1]:.2f}")
 
 # %% [markdown] tags=["core"]
-# As a training loss falls, its weight rises; a task that learns by heart ($L_t \to 0$) gets ever more of the step. That is what the
-# equation says, and not always what one wants.
+# Compare the last weights with $1/(2L_t)$ of the last training losses, for season $1/L_t$: they are on their way. As a loss falls, its
+# weight rises; a task that learns by heart ($L_t \to 0$) gets ever more of the step. That is what the equation says, and not always
+# what one wants.
 #
-# **PCGrad** works on the arrows: where two conflict, each loses its part against the other. **By hand**, for the pair above: $a' = a - \frac{a \cdot b}{|b|^2} b$.
+# **PCGrad** works on the arrows: where two conflict, each loses its part against the other. **By hand**, for the pair above:
+# $a' = a - \frac{a \cdot b}{|b|^2} b$.
 
 
 # %% tags=["core"]
@@ -486,8 +514,8 @@ step = project(a, b) + project(b, a)
 print("a' =", project(a, b), "  b' =", project(b, a), "  step", step, f"  a gains {a @ step:.1f}, b {b @ step:.1f}")
 
 # %% [markdown] tags=["core"]
-# Now both gain. The price is a backward pass for *each* task, in every step. Five rules and what they cost per training step, measured
-# beside the plain sum:
+# Now both gain. The price is a backward pass for *each* task, in every step. Five rules and what they cost per training step,
+# measured beside the plain sum:
 
 # %% tags=["core"]
 results = json.loads(Path("results.json").read_text()) if Path("results.json").exists() else {}
@@ -505,8 +533,8 @@ for name, idea in IDEAS.items():
 
 # %% [markdown] tags=["core"]
 # Each paper shows its rule ahead of the plain sum. [Kurin et al. 2022](https://arxiv.org/abs/2201.04122) and [Xin et al.
-# 2022](https://arxiv.org/abs/2209.11379) gave the plain sum the same tuning and the same regularisation: it did as well as most. So at **equal wall
-# time** and equal tuning, in eight worlds, relative to the plain sum (positive is better):
+# 2022](https://arxiv.org/abs/2209.11379) gave the plain sum the same tuning and the same regularisation: it did as well as
+# most. So at **equal wall time** and equal tuning, in eight worlds, relative to the plain sum (positive is better):
 
 # %% tags=["core"]
 for name, found in results.get("rules", {}).get("100", {}).items():
@@ -515,8 +543,8 @@ for name, found in results.get("rules", {}).get("100", {}).items():
     print("excludes zero after Holm" if found["holm"] else "does not exclude zero")
 
 # %% [markdown] tags=["core"]
-# RESULT PENDING (does any rule beat the plain sum after Holm's correction for five comparisons; does the control, random weights, do worse;
-# what does PCGrad lose by its fewer steps?)
+# RESULT PENDING (does any rule beat the plain sum after Holm's correction for five comparisons; does the control, random
+# weights, do worse; what does PCGrad lose by its fewer steps?)
 
 # %% [markdown] tags=["core"]
 # ## A fair opponent: single-task twins
@@ -536,8 +564,9 @@ print(f"one model of width {WIDTH}: {count(build(heads)):,}; three of width {WID
 print(f"one model of width {4 * WIDTH}: {count(build(heads, 4 * WIDTH)):,}; three slim ones: {count(*slim.values()):,}")
 
 # %% [markdown] tags=["core"]
-# A slim twin has $1/\sqrt 3$ of the width. Never compare a multitask model with *one* of the twins at a third of the budget and call it
-# "three tasks for the price of one"; and never with twins that were tuned less. We train the wide ones, with equal steps: the hardest opponent.
+# A slim twin has $1/\sqrt 3$ of the width. Never compare a multitask model with *one* of the twins at a third of the budget and
+# call it "three tasks for the price of one"; and never with twins that were tuned less. We train the wide ones, with equal
+# steps: the hardest opponent.
 #
 # **Predict:** for which task is sharing best, and for which worst?
 
@@ -551,17 +580,18 @@ found = evaluate.compare_sharing(scores, single, costs=costs)
 print(found)
 
 # %% [markdown] tags=["core"]
-# The *relative change* of a task turns its sign so that more is better, and divides by the twin's score, so that a class, a map and a
-# number can be averaged: $\Delta_{MTL} = \frac1T \sum_t (-1)^{l_t} (M_t - B_t)/B_t$, with $l_t = 1$ where less is better ([Maninis et al.
-# 2019](https://arxiv.org/abs/1904.08918)). It weighs a task by how *small* its reference is; so read the differences beside it.
+# The *relative change* of a task turns its sign so that more is better, and divides by the twin's score, so that a class, a map
+# and a number can be averaged: $\Delta_{MTL} = \frac1T \sum_t (-1)^{l_t} (M_t - B_t)/B_t$, with $l_t = 1$ where less is better
+# ([Maninis et al. 2019](https://arxiv.org/abs/1904.08918)). It weighs a task by how *small* its reference is; so read the
+# differences beside it.
 
 # %% tags=["core"]
 eo.plot.sharing_chart(found)
 
 # %% [markdown] tags=["core"]
-# One world, one seed: an illustration. For evidence, the same in eight worlds. **One comparison was named beforehand:** $\Delta_{MTL}$ of the
-# plain sum against twins of equal *total* time, with a **tenth of the labels**, where sharing should help if anywhere. All the rest
-# is exploratory.
+# One world, one seed: an illustration. For evidence, the same in eight worlds. **One comparison was named beforehand:**
+# $\Delta_{MTL}$ of the plain sum against twins of equal *total* time, with a **tenth of the labels**, where sharing should help
+# if anywhere. All the rest is exploratory.
 #
 # **Predict** its sign, and whether it will exclude zero.
 
@@ -574,30 +604,44 @@ for labels, against in SETTINGS if "sharing" in results else ():
     for task, change in {**changes, "mean over tasks": tasks["mean_relative_change"]}.items():
         print(f"    {task:16s} {change['mean']:+7.1%} [{change['low']:+.1%}, {change['high']:+.1%}]")
 
+
+# %% tags=["core"]
+def from_results(found):
+    """A comparison of the experiment, from the scores of its worlds."""
+    worlds = range(found["replicates"])
+    runs = [{task: row["values"][world] for task, row in found["tasks"].items()} for world in worlds]
+    return evaluate.sharing_over_replicates(runs, multitask="plain sum", reference="twins", simulated=True)
+
+
+if "sharing" in results:
+    display(eo.plot.sharing_chart(from_results(results["sharing"]["10"]["equal_time"]["plain sum"])))
+
 # %% [markdown] tags=["core"]
-# The primary comparison: {{ sharing.primary.mean:+.3f}} [{{ sharing.primary.low:+.3f}}, {{ sharing.primary.high:+.3f}}] (as a fraction). With the
-# spread that these worlds showed, the design finds a true change of {{ sharing.primary.smallest_difference_power_80:.3f}} in four of five
-# repetitions; of what is smaller it can say little.
+# The primary comparison: {{ sharing.primary.mean:+.3f}} [{{ sharing.primary.low:+.3f}}, {{ sharing.primary.high:+.3f}}] (as a
+# fraction). With the spread that these worlds showed, the design finds a true change of {{
+# sharing.primary.smallest_difference_power_80:.3f}} in four of five repetitions; of what is smaller it can say little.
 #
-# RESULT PENDING (does the primary interval exclude zero; is a tenth of the labels kinder to sharing than all of them; which task gains, which loses;
-# do both sides beat the trivial baselines at all?)
+# RESULT PENDING (does the primary interval exclude zero; is a tenth of the labels kinder to sharing than all of them; which
+# task gains, which loses; do both sides beat the trivial baselines at all?)
 
 # %% [markdown] tags=["core"]
 # ## Claim 1: "performance is (typically) better"
 #
-# Against twins that had three times the training, at 100 % of the labels: {{ sharing.100.equal_steps.plain sum.mean_relative_change.mean:+.3f}}
-# [{{ sharing.100.equal_steps.plain sum.mean_relative_change.low:+.3f}}, {{ sharing.100.equal_steps.plain sum.mean_relative_change.high:+.3f}}].
-# "Typically" would mean: in most data sets, for most tasks. Three tasks of one simulator cannot bear that word, in either direction.
-# [Standley et al. 2020](https://arxiv.org/abs/1905.07553) trained many pairs of tasks: who helps whom differs from pair to pair.
+# Against twins that had three times the training, at 100 % of the labels: {{ sharing.100.equal_steps.plain
+# sum.mean_relative_change.mean:+.3f}} [{{ sharing.100.equal_steps.plain sum.mean_relative_change.low:+.3f}}, {{
+# sharing.100.equal_steps.plain sum.mean_relative_change.high:+.3f}}]. "Typically" would mean: in most data sets, for most
+# tasks. Three tasks of one simulator cannot bear that word, in either direction. [Standley et al.
+# 2020](https://arxiv.org/abs/1905.07553) trained many pairs of tasks: who helps whom differs from pair to pair.
 #
 # RESULT PENDING (what our numbers say of the claim, for which tasks and at which budget)
 
 # %% [markdown] tags=["core"]
 # ## Exercise 3: dual-task against three tasks
 #
-# Does the *map* help climate zone and season? Train a model for these two, and compare. First write the ruler yourself: `answer_3(model,
-# reference)` gets two dicts of task -> score and returns the mean relative change, as a fraction, over the tasks that **both** have; positive is better.
-# `LESS_IS_BETTER` holds the tasks scored by an error. **Predict** the sign of "three minus dual".
+# Does the *map* help climate zone and season? Train a model for these two, and compare. First write the ruler yourself:
+# `answer_3(model, reference)` gets two dicts of task -> score and returns the mean relative change, as a fraction, over the
+# tasks that **both** have; positive is better. `LESS_IS_BETTER` holds the tasks scored by an error. **Predict** the sign of
+# "three minus dual".
 
 # %% tags=["core"]
 LESS_IS_BETTER = {"season"}
@@ -618,19 +662,17 @@ def answer_3(model, reference):
 # END SOLUTION
 
 # %% tags=["core"]
-toys = (
-    ({"climate_zone": 0.6, "season": 0.08, "land_cover_map": 0.5}, {"climate_zone": 0.5, "season": 0.10}, 0.2),
-    ({"climate_zone": 0.4, "season": 0.15}, {"climate_zone": 0.5, "season": 0.10, "land_cover_map": 0.4}, -0.35),
-)
+first = ({"climate_zone": 0.6, "season": 0.08, "land_cover_map": 0.5}, {"climate_zone": 0.5, "season": 0.10})
+second = ({"climate_zone": 0.4, "season": 0.15}, {"climate_zone": 0.5, "season": 0.10, "land_cover_map": 0.4})
 if answer_3 is None:
-    print(
-        "Hint: (score - reference) / reference for each common task; turn the sign where less is better; then the mean."
-    )
+    print("Hint: (score - reference) / reference for each common task, its sign turned where less is better.")
+elif not callable(answer_3):
+    print("Not yet: a function of two dicts.")
 else:
-    given = [answer_3(model_scores, reference) for model_scores, reference, _ in toys]
-    if np.allclose(given, [right for *_, right in toys], atol=1e-6):
+    given, right = [answer_3(*first), answer_3(*second)], np.array([0.2, -0.35])
+    if np.allclose(given, right, atol=1e-6):
         print("Right: as `evaluate.compare_sharing` computes it.")
-    elif np.allclose(given, [100 * right for *_, right in toys], atol=1e-4):
+    elif np.allclose(given, 100 * right, atol=1e-4):
         print("Nearly: as a fraction, not in per cent.")
     else:
         print("Not yet. Which tasks count? Divided by which of the two? And is a smaller error a gain?")
@@ -649,20 +691,21 @@ print(evaluate.compare_sharing(scores, dual_scores))
 # RESULT PENDING (does the map help, hurt, or is nothing shown?)
 
 # %% tags=["core"]
-if answer_2 is not None:  # exercise 2: equal pulls at the start
+if isinstance(answer_2, dict) and set(answer_2) == set(TASKS):  # exercise 2: equal pulls at the start
     tuned = build(heads)
     fit(tuned, weights=answer_2)
     print(evaluate.compare_sharing(evaluate.score(tuned, test, schema, name="equal pulls"), scores))
 
 # %% [markdown] tags=["core"]
-# A single run with other weights is *one trial of tuning*. Whoever tries ten and reports the best has tuned on the test set: choose by validation, and give the
-# opponent ten trials, too.
+# A single run with other weights is *one trial of tuning*. Whoever tries ten and reports the best has tuned on the test set:
+# choose by validation, and give the opponent ten trials, too.
 
 # %% [markdown] tags=["core"]
 # ## A task that cannot help
 #
-# The control, as in lesson 3: a task in which nothing can be shared. We added a fourth head whose "class" is a **lottery**: computed from the
-# patch's *name*. Nothing in the picture tells it; it can only be learned by heart. **Predict:** what does it cost the other three?
+# The control, as in lesson 3: a task in which nothing can be shared. We added a fourth head whose "class" is a **lottery**:
+# computed from the patch's *name*. Nothing in the picture tells it; it can only be learned by heart. **Predict:** what does it
+# cost the other three?
 #
 # Three heads and a lottery, relative to three heads, all labels: {{ lottery.100.mean_relative_change.mean:+.3f}}
 # [{{ lottery.100.mean_relative_change.low:+.3f}}, {{ lottery.100.mean_relative_change.high:+.3f}}].
@@ -672,28 +715,31 @@ if answer_2 is not None:  # exercise 2: equal pulls at the start
 # %% [markdown] tags=["core"]
 # ## Claim 2: "it will focus on only the most relevant information"
 #
-# Can that be wrong? Only if we say what we would see. **A test that can fail:** give every patch a *stamp*, one random number, the same at all its pixels, in
-# a thirteenth band. It is drawn anew in every epoch and tells nothing about any task. After training, ask: can a linear *probe* read the stamp from the
-# averaged features $h$? If sharing focuses, $R^2$ must be lower for the shared backbone than for its twins'.
+# Can that be wrong? Only if we say what we would see. **A test that can fail:** give every patch a *stamp*, one random number,
+# the same at all its pixels, in a thirteenth band. It is drawn anew in every epoch and tells nothing about any task. After
+# training, ask: can a linear *probe* read the stamp from the averaged features $h$? If sharing focuses, $R^2$, the squared
+# correlation of stamp and reading, must be lower for the shared backbone than for its twins.
 
 # %% tags=["core"]
 if "stamp" in results:
     for name in ("untrained", "twins", "plain sum"):
-        print(f"{name:10s} R2 of the stamp, read from the features: {results['stamp'][name]['mean']:.2f}")
+        print(f"{name:10s} R2 of stamp and reading: {results['stamp'][name]['mean']:.2f}")
 
 # %% [markdown] tags=["core"]
-# Plain sum minus the mean of its twins: {{ stamp.difference.mean:+.3f}} [{{ stamp.difference.low:+.3f}}, {{ stamp.difference.high:+.3f}}]; exploratory.
+# Plain sum minus the mean of its twins: {{ stamp.difference.mean:+.3f}} [{{ stamp.difference.low:+.3f}}, {{
+# stamp.difference.high:+.3f}}]; exploratory.
 #
 # RESULT PENDING (is the stamp thrown out; more so by the shared backbone than by the twins?)
 #
-# What it would **not** show: that a stamp which can be read is *used* (only shuffling it and scoring tells that), or that other irrelevant things, less
-# simple than a constant, are kept or dropped alike.
+# What it would **not** show: that a stamp which can be read is *used* (only shuffling it and scoring tells that), or that other
+# irrelevant things, less simple than a constant, are kept or dropped alike.
 
 # %% [markdown] tags=["extra"]
 # ## Extra: stamp and probe, by hand
 #
-# One world, one seed, two networks: a shared one and the twin for season. A probe is a linear regression from the averaged features to the stamp, fitted on one half of the test patches,
-# scored on the other: $R^2 = 1$ reads it perfectly, 0 not at all.
+# One world, one seed, two networks: a shared one and the twin for season. A probe is a linear regression from the averaged
+# features to the stamp, fitted on one half of the test patches and compared with the stamp on the other: $R^2 = 1$ reads it
+# perfectly, 0 not at all.
 
 
 # %% tags=["extra"]
@@ -711,7 +757,7 @@ def build_stamped(heads):
 
 # %% tags=["extra"]
 def readable(network, data):
-    """R2 of the stamp, read linearly from the averaged features; half of the patches to fit, half to score."""
+    """Squared correlation of the stamp with its linear reading; half of the patches to fit, half to score."""
     backbone, features, stamps = network.get_layer("s2_unet"), [], []
     for inputs, *_ in data:
         features.append(backbone(inputs)["stride_1"].numpy().mean((1, 2)))  # h (B, C)
@@ -719,7 +765,7 @@ def readable(network, data):
     h, number = np.concatenate(features), np.concatenate(stamps)
     h = np.concatenate([h, np.ones((len(h), 1))], axis=1)
     weights, *_ = np.linalg.lstsq(h[::2], number[::2], rcond=None)
-    return 1 - np.mean((h[1::2] @ weights - number[1::2]) ** 2) / np.var(number[1::2])
+    return np.corrcoef(h[1::2] @ weights, number[1::2])[0, 1] ** 2
 
 
 # %% tags=["extra"]
@@ -733,8 +779,8 @@ for name, network in (("three heads", shared), ("season alone", alone)):
 val = plain_val
 
 # %% [markdown] tags=["extra"]
-# Three numbers, one seed each: an illustration. Note what the backbone gains by throwing the stamp out: a little less noise in the heads. And what it loses by keeping it: one direction of many. Nobody told
-# the network to forget.
+# Three numbers, one seed each: an illustration. Note what the backbone gains by throwing the stamp out: a little less noise in
+# the heads. And what it loses by keeping it: one direction of many. Nobody told the network to forget.
 
 # %% [markdown] tags=["core"]
 # ## What sharing surely saves
@@ -745,14 +791,14 @@ val = plain_val
 print(evaluate.sharing_costs(costs[0], costs[1]))
 
 # %% [markdown] tags=["core"]
-# A third of the operations for each patch, on every day that the model is in use. Where scores do not differ, this decides. And when only one answer is wanted,
-# the advantage is gone: then a twin is as cheap.
+# A third of the operations for each patch, on every day that the model is in use. Where scores do not differ, this decides. And
+# when only one answer is wanted, the advantage is gone: then a twin is as cheap.
 
 # %% [markdown] tags=["core"]
 # ## Labels for some questions only
 #
-# Maps are drawn from satellite images by the million; somebody's field notes cover a tenth of the places. `label_fraction` by task: the season's labels are kept
-# on every tenth patch, and are *missing*, NaN, elsewhere.
+# Maps are drawn from satellite images by the million; somebody's field notes cover a tenth of the places. `label_fraction` by
+# task: the season's labels are kept on every tenth patch, and are *missing*, NaN, elsewhere.
 
 # %% tags=["core"]
 budget = {"climate_zone": 1.0, "land_cover_map": 1.0, "season": 0.1}
@@ -763,8 +809,8 @@ for _, targets in partly.take(3):
 print(f"batches of 16 without any: {0.9**16:.0%} expected")
 
 # %% [markdown] tags=["core"]
-# A loss must average over what is *labelled*. Two patches, five classes, logits all zero: each labelled patch costs ln 5 = 1.61. The second has no label. **Predict** what
-# Keras' own way, a sample weight of 0, makes of it.
+# A loss must average over what is *labelled*. Two patches, five classes, logits all zero: each labelled patch costs ln 5 =
+# 1.61. The second has no label. **Predict** what Keras' own way, a sample weight of 0, makes of it.
 
 # %% tags=["core"]
 logits, known, classes = np.zeros((2, 5), "float32"), np.array([1.0, 0.0]), np.array([3, 0])
@@ -776,8 +822,9 @@ VOID = eo.ben_ge.schema.VOID
 print(f"eokeras: class {VOID} means no label    {float(LOSSES['climate_zone'](np.array([3, VOID]), logits)):.2f}")
 
 # %% [markdown] tags=["core"]
-# 0.80 instead of 1.61: the default divides by *all* patches, so a task with a tenth of the labels silently gets a tenth of its weight. Averaged over the labelled, it keeps
-# its weight, but with 1.6 labels per batch its gradient is four times as noisy ($\sqrt{16/1.6} = 3.2$, and some batches have none). Metrics count labels alike.
+# 0.80 instead of 1.61: the default divides by *all* patches, so a task with a tenth of the labels silently gets a tenth of its
+# weight. Averaged over the labelled, it keeps its weight, but with 1.6 labels per batch its gradient is three times as noisy
+# ($\sqrt{16/1.6} = 3.2$, and some batches have none). Metrics count labels alike.
 
 # %% [markdown] tags=["core"]
 # ## When to stop, if three clocks tick
@@ -794,8 +841,10 @@ with best.at_best("season"):
 print(evaluate.compare_sharing(stopped, scores))
 
 # %% [markdown] tags=["core"]
-# Each task at its own best epoch is *three sets of weights*: fair against twins that were stopped early, but no longer one model. What is deployed is one epoch: the joint one, or the last. And
-# choosing it spends validation labels of every task; with few of them the choice is noise. Our experiment therefore chooses no epoch.
+# The last table stops for season where validation liked it best, and compares with the last epoch. Better, or worse? Validation
+# patches come from few tiles and dates, and an epoch chosen on them may be chosen by chance. Besides, each task at its own best
+# epoch is *three sets of weights*: fair against twins that were stopped early, but no longer one model. What is deployed is one
+# epoch, and choosing it spends validation labels of every task. Our experiment chooses none.
 
 # %% [markdown] tags=["core"]
 # ## What to take along
@@ -810,7 +859,7 @@ print(evaluate.compare_sharing(stopped, scores))
 
 # %% [markdown] tags=["core"]
 # **Where to read more.** The idea: [Caruana 1997](https://doi.org/10.1023/A:1007379606734). A survey: [Vandenhende et al.
-# 2021](https://arxiv.org/abs/2004.13379). Dynamic weight average: [Liu et al. 2019](https://arxiv.org/abs/1803.10704). Random weights:
-# [Lin et al. 2022](https://arxiv.org/abs/2111.10603). GradNorm: [Chen et al. 2018](https://arxiv.org/abs/1711.02257). PCGrad: [Yu et al.
-# 2020](https://arxiv.org/abs/2001.06782). Cosines: [Du et al. 2018](https://arxiv.org/abs/1812.02224). Probes: [Alain and Bengio
-# 2016](https://arxiv.org/abs/1610.01644).
+# 2021](https://arxiv.org/abs/2004.13379). Dynamic weight average: [Liu et al. 2019](https://arxiv.org/abs/1803.10704). Random
+# weights: [Lin et al. 2022](https://arxiv.org/abs/2111.10603). GradNorm: [Chen et al. 2018](https://arxiv.org/abs/1711.02257).
+# PCGrad: [Yu et al. 2020](https://arxiv.org/abs/2001.06782). Cosines: [Du et al. 2018](https://arxiv.org/abs/1812.02224).
+# Probes: [Alain and Bengio 2016](https://arxiv.org/abs/1610.01644).

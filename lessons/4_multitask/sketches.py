@@ -160,8 +160,8 @@ def angle() -> str:
         shapes.append(vector((x, y), (x + 170 * math.cos(turn), y - 170 * math.sin(turn)), LABELS))
         shapes.append(note(x + 90, 340, words, anchor="middle", bold=True, colour=WARNING if cosine < 0 else INK))
         shapes.append(note(x + 90, 382, f"cosine {cosine:.2f}".replace("-", "−"), anchor="middle"))
-        shapes += [note(x + 150, y + 34, "*g*_{a}", colour=S2)] if panel == 0 else []
-        shapes += [note(x + 110, y - 116, "*g*_{b}", colour=LABELS)] if panel == 0 else []
+        shapes += [note(x + 150, y + 34, "∇*L*_{a}", colour=S2)] if panel == 0 else []
+        shapes += [note(x + 110, y - 116, "∇*L*_{b}", colour=LABELS)] if panel == 0 else []
     words = "two gradients at 30 degrees agree, at 90 do not meet, at 135 degrees conflict."
     return drawing(shapes, 1160, 410, "The cosine of two tasks' gradients", words)
 

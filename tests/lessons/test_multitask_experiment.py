@@ -1,0 +1,121 @@
+"""The contestants, the equal times and the tables of the multitask lesson, and the fresh starts of the laboratory."""
+
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import eokeras as eo
+
+LESSONS = Path(__file__).resolve().parents[2] / "lessons"
+OWN = ("contestants", "experiment", "laboratory", "tables")
+
+
+@pytest.fixture(scope="module")
+def lesson():
+    """The lesson's experiment with its tables; other lessons have modules of the same names."""
+    before = {name: sys.modules.pop(name, None) for name in OWN}
+    path = list(sys.path)
+    sys.path[:0] = [str(LESSONS / "4_multitask"), str(LESSONS)]
+    import experiment
+
+    yield experiment
+    sys.path[:] = path
+    for name, module in before.items():
+        sys.modules.pop(name, None)
+        if module is not None:
+            sys.modules[name] = module
+
+
+def weights(model):
+    return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
+
+
+def test_contestants_differ_in_heads_alone(lesson):
+    backbone, zone, cover, season = 208_593, 7 * 12 + 12, 7 * 11 + 11, 7 + 1
+    assert weights(lesson.build("plain sum")) == backbone + zone + cover + season
+    assert weights(lesson.build("dual")) == backbone + zone + season
+    assert weights(lesson.build("lottery")) == backbone + zone + cover + season + cover
+    assert weights(lesson.build("season alone")) == backbone + season
+    assert weights(lesson.build("stamped season alone")) == backbone + season + 9 * 7 * 1
+    assert weights(lesson.build("uncertainty").inner) == weights(lesson.build("plain sum"))
+
+
+def test_twins_share_the_time_of_the_plain_sum(lesson):
+    seconds = {"plain sum": 3.0, "PCGrad": 4.0, "season alone": 2.0}
+    steps = lambda *entry: lesson.steps_of(seconds, *entry)  # noqa: E731
+    assert steps("100", "plain sum", "equal_time") == steps("100", "lottery", "equal_time") == 640
+    assert steps("100", "PCGrad", "equal_time") == 480  # 640 x 3 / 4
+    assert steps("100", "season alone", "equal_time") == 320  # a third of 640 x 3 s, at 2 s a step
+    assert steps("10", "season alone", "equal_time") == steps("10", "stamped season alone", "equal_time") == 160
+    assert steps("10", "season alone", "equal_steps") == 320
+
+
+def test_lottery_is_a_function_of_the_name(lesson):
+    names = np.array(["a", "b", "a"])
+    _, targets = sys.modules["contestants"].draw_lottery({}, {"season": 1}, {"patch_id": names})
+    drawn = targets["land_cover"].numpy()
+    assert drawn[0] == drawn[2]
+    assert (drawn >= 0).all()
+    assert (drawn < 11).all()
+    assert targets["season"] == 1
+
+
+def test_stamp_is_one_number_per_patch_beside_the_bands(lesson):
+    inputs, targets = lesson.stamp({"s2": np.ones((3, 4, 5, 12), "float32")}, {"season": 1})
+    band = inputs["s2"].numpy()[..., 12]
+    assert inputs["s2"].shape == (3, 4, 5, 13)
+    assert targets == {"season": 1}
+    assert (band == band[:, :1, :1]).all()
+    assert len(np.unique(band)) == 3
+
+
+def test_rate_is_chosen_by_relative_change_against_the_best_twins(lesson):
+    def scores(zone, iou, error):
+        tasks = (("climate_zone", "accuracy", zone), ("land_cover_map", "mean_iou", iou), ("season", "mae", error))
+        return {"validation": {task: {metric: value} for task, metric, value in tasks}}
+
+    slow, middle, fast = lesson.LEARNING_RATES
+    found = {(("100", name, "equal_steps"), rate): scores(0.5, 0.2, 0.1) for name in lesson.TWINS.values() for rate in
+             (slow, middle, fast)}  # fmt: skip
+    found[("100", "season alone", "equal_steps"), fast] = scores(0.0, 0.0, 0.05)  # the least error
+    shared = ("100", "plain sum", "equal_time")
+    # against 0.5, 0.2 and 0.05: 0, 0, -1; +0.2, 0, -1; 0, +1.5, -1
+    found |= {(shared, slow): scores(0.5, 0.2, 0.1), (shared, middle): scores(0.6, 0.2, 0.1)}
+    found |= {(shared, fast): scores(0.5, 0.5, 0.1)}
+    rates = lesson.choose_rates(found)
+    assert rates[shared] == fast
+    assert rates["100", "season alone", "equal_steps"] == fast
+
+
+def test_holm_stops_at_the_first_that_does_not_reject(lesson):
+    # sorted: 0.01 <= 0.05 / 3; 0.03 > 0.05 / 2; 0.04 <= 0.05 / 1, but comes after one that did not reject
+    assert lesson.tables.holm({"a": 0.04, "b": 0.01, "c": 0.03}) == {"b": True, "c": False, "a": False}
+
+
+def test_a_restarted_rule_trains_as_a_fresh_one(lesson):
+    laboratory = lesson.laboratory
+    rng = np.random.default_rng(0)
+    inputs = {"s2": rng.normal(size=(4, 16, 16, 12)).astype("float32")}
+    targets = {"climate_zone": np.arange(4), "land_cover_map": np.zeros((4, 16, 16), "int32")}
+    targets["season"] = rng.random(4).astype("float32")
+    for rule in ("GradNorm", "PCGrad"):
+
+        def build(name):
+            keras.utils.set_random_seed(1)
+            heads = {task: sys.modules["contestants"].HEADS[task]() for task in targets}
+            network = eo.models.multitask(eo.models.unet((None, None, 12), 1, "s2"), heads)
+            return eo.balance.balanced(network, lesson.RULES[name]())
+
+        laboratory.compiled.cache_clear()
+        model = laboratory.compiled(build, rule)
+        losses = []
+        for _ in range(2):
+            laboratory.restart(model, build(rule))
+            model.optimizer.learning_rate = 1e-2
+            losses.append(model.fit(inputs, targets, epochs=3, shuffle=False, verbose=0).history["loss"])
+        np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+        if rule == "GradNorm":
+            assert float(model.rule.optimizer.learning_rate) == pytest.approx(0.025)
