@@ -8,15 +8,14 @@ import math
 from functools import cache
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import sketches
 from drawing import INK, Shape, arrow, colour_of, drawing, encoder, head, note, photograph, save, tensor, tile
 from svg import number, path, rectangle, tint
+from views import elevation, land_cover, optical, radar
 
 import eokeras as eo
 from eokeras.ben_ge import schema
-from eokeras.plot import hillshade, land_cover_rgb, true_colour
 
 FIGURES = Path("figures")
 TREE = Path("work/ben-ge-sim")
@@ -63,31 +62,6 @@ def most(of, among=lambda patch: True) -> dict:
 def hero() -> dict:
     """The clear patch of the most varied land cover, which stands for "a place" throughout."""
     return most("variety", lambda patch: patch["bright"] < CLEAR)
-
-
-def optical(patch):
-    return _bytes(true_colour(patch["s2_10m"], schema.RASTERS["s2_10m"].bands))
-
-
-def radar(patch):
-    grey = np.clip((patch["s1"][..., :1] + 25) / 25, 0, 1)  # VV, -25 to 0 dB
-    return _bytes(np.nan_to_num(grey).repeat(3, axis=-1))
-
-
-def elevation(patch):
-    metres = patch["dem"][..., 0].astype(float)
-    share = (metres - metres.min()) / max(np.ptp(metres), 1)
-    shade = hillshade(metres)[..., None] / math.sqrt(0.5)  # flat ground keeps its colour
-    return _bytes(mpl.colormaps["cividis"](share)[..., :3] * (0.35 + 0.65 * shade))
-
-
-def land_cover(patch):
-    codes = [entry.code for entry in schema.LAND_COVER]
-    return _bytes(land_cover_rgb(np.searchsorted(codes, patch["land_cover_map"])))
-
-
-def _bytes(colours):
-    return (np.clip(colours, 0, 1) * 255).round().astype("uint8")
 
 
 # --- Figures of patches --------------------------------------------------------------------------------

@@ -10,23 +10,10 @@ import numpy as np
 import plots
 import sketches
 from drawing import GREY, colour_of, drawing, note, photograph, save, save_plot, tile
-from patches import (
-    CODES,
-    band,
-    elevation,
-    grey,
-    hero,
-    is_clear,
-    land_cover,
-    optical,
-    own_stretch,
-    patches,
-    radar,
-    share,
-    two_dates,
-)
+from patches import CODES, band, hero, is_clear, own_stretch, patches, share, two_dates
 from plots import results
 from svg import rectangle, tint
+from views import elevation, grey, land_cover, optical, radar
 
 from eokeras.ben_ge import schema
 

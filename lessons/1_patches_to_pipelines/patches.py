@@ -1,15 +1,13 @@
-"""The patches that lesson 1 shows, chosen by rules, and their pictures as pixels (H, W, 3) of 0..255."""
+"""The patches that lesson 1 shows, chosen by rules, and what of them only this lesson shows."""
 
-import math
 from functools import cache
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
+from views import as_bytes
 
 import eokeras as eo
 from eokeras.ben_ge import schema
-from eokeras.plot import hillshade, land_cover_rgb, true_colour
 
 TREE = Path("work/ben-ge-sim")
 CODES = {entry.name: entry.code for entry in schema.LAND_COVER}
@@ -59,36 +57,7 @@ def two_dates() -> tuple[dict, dict]:
     return pair[0], pair[-1]
 
 
-def optical(patch) -> np.ndarray:
-    return _bytes(true_colour(patch["s2_10m"], schema.RASTERS["s2_10m"].bands))
-
-
 def own_stretch(patch) -> np.ndarray:
     rgb = np.stack([band(patch, name) for name in ("B04", "B03", "B02")], axis=-1)
     low, high = rgb.min(axis=(0, 1)), rgb.max(axis=(0, 1))
-    return _bytes((rgb - low) / np.maximum(high - low, 1e-4))
-
-
-def radar(patch, channel: int = 0) -> np.ndarray:
-    return grey(patch["s1"][..., channel])
-
-
-def grey(decibels) -> np.ndarray:
-    """-25 dB black, 0 dB white; no data in the middle."""
-    shown = np.clip((np.nan_to_num(decibels, nan=-12.5) + 25) / 25, 0, 1)
-    return _bytes(np.repeat(shown[..., np.newaxis], 3, axis=-1))
-
-
-def elevation(patch) -> np.ndarray:
-    metres = patch["dem"][..., 0].astype(float)
-    height = (metres - metres.min()) / max(np.ptp(metres), 1)
-    shade = hillshade(metres)[..., None] / math.sqrt(0.5)  # flat ground keeps its colour
-    return _bytes(mpl.colormaps["cividis"](height)[..., :3] * (0.35 + 0.65 * shade))
-
-
-def land_cover(patch) -> np.ndarray:
-    return _bytes(land_cover_rgb(np.searchsorted(list(CODES.values()), patch["land_cover_map"])))
-
-
-def _bytes(colours) -> np.ndarray:
-    return (np.clip(colours, 0, 1) * 255).round().astype("uint8")
+    return as_bytes((rgb - low) / np.maximum(high - low, 1e-4))

@@ -22,10 +22,10 @@ from drawing import (
     tile,
 )
 from svg import path, rectangle
+from views import optical
 
 import eokeras as eo
 from eokeras.ben_ge import schema
-from eokeras.plot import true_colour
 
 TREE = Path("work/ben-ge-sim")
 BLUE, ORANGE = "#0072B2", "#D55E00"
@@ -41,11 +41,6 @@ def patches() -> list[dict]:
 
 
 # --- Patches -----------------------------------------------------------------------------------------
-
-
-def optical(patch) -> np.ndarray:
-    rgb = true_colour(patch["s2_10m"], schema.RASTERS["s2_10m"].bands)
-    return (np.clip(rgb, 0, 1) * 255).round().astype("uint8")
 
 
 def zone_of(patch) -> schema.ClimateZone:

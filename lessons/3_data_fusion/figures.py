@@ -5,36 +5,26 @@ it (the experiments take hours) their figures are left out.
 """
 
 import json
-import math
 from functools import cache
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import sketches
+from charts import SIZE_INCHES, STYLE, forest
 from drawing import GREY, INK, colour_of, drawing, note, photograph, save, save_plot, tile
 from matplotlib.figure import Figure
+from views import elevation, land_cover, optical, radar
 
 import eokeras as eo
 from eokeras.ben_ge import World, schema
-from eokeras.plot import hillshade, land_cover_rgb, true_colour
 
 FIGURES = Path("figures")
 RESULTS = Path("results.json")
-NAMED = "#332288"  # the comparison that was named before the run; no modality has this colour
 DOSES = (0.0, 0.2, 0.4, 0.6, 0.8)
 WORLDS = {"default": World(), "null": World().without("s1")} | {
     f"clouds-{dose}": World(cloud_fraction=dose) for dose in DOSES
 }
-STYLE = {
-    "font.size": 21,
-    "axes.linewidth": 1.5,
-    "lines.linewidth": 3,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-}
-SIZE_INCHES = (12.08, 4.75)  # 1160 pixels, as wide as a slide; 21 points are 28 of its pixels
 
 
 # --- Patches -------------------------------------------------------------------------------------------
@@ -61,31 +51,6 @@ def hero() -> int:
         return clear * -float(np.sum(shares * np.log(shares)))
 
     return max(range(30), key=variety)
-
-
-def optical(patch) -> np.ndarray:
-    return _bytes(true_colour(patch["s2_10m"], schema.RASTERS["s2_10m"].bands))
-
-
-def radar(patch) -> np.ndarray:
-    grey = np.clip((np.nan_to_num(patch["s1"][..., :1], nan=-12.5) + 25) / 25, 0, 1)  # VV, -25 to 0 dB
-    return _bytes(grey.repeat(3, axis=-1))
-
-
-def elevation(patch) -> np.ndarray:
-    metres = patch["dem"][..., 0].astype(float)
-    share = (metres - metres.min()) / max(np.ptp(metres), 1)
-    shade = hillshade(metres)[..., None] / math.sqrt(0.5)  # flat ground keeps its colour
-    return _bytes(mpl.colormaps["cividis"](share)[..., :3] * (0.35 + 0.65 * shade))
-
-
-def land_cover(patch) -> np.ndarray:
-    codes = [entry.code for entry in schema.LAND_COVER]
-    return _bytes(land_cover_rgb(np.searchsorted(codes, patch["land_cover_map"])))
-
-
-def _bytes(colours) -> np.ndarray:
-    return (np.clip(colours, 0, 1) * 255).round().astype("uint8")
 
 
 # --- Figures of patches --------------------------------------------------------------------------------
@@ -172,29 +137,17 @@ def results() -> dict:
     return json.loads(RESULTS.read_text(encoding="utf-8"))
 
 
-def _forest(axis, rows, unit: str, named: str = "") -> None:
-    """Rows of (name, dict with mean, low, high): filled where the interval excludes zero, `named` thick."""
-    for place, (name, found) in enumerate(rows):
-        colour, width = (NAMED, 8) if name == named else (INK, 3)
-        axis.plot([found["low"], found["high"]], [place, place], color=colour, lw=width)
-        fill = colour if found["excludes_zero"] else "white"
-        axis.plot(found["mean"], place, "o", color=colour, markerfacecolor=fill, ms=12, markeredgewidth=3)
-    axis.axvline(0, color=GREY, lw=2, zorder=0)
-    axis.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=20)
-    axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.set_xlabel(unit)
-    axis.tick_params(axis="y", length=0)
-    axis.spines.left.set_visible(False)
-
-
 def _rows(world: str, task: str, metric: str) -> list:
-    table = results()["ladder"]["contestants"][world]
-    return [(name, row["tasks"][task][metric]["minus_s2"]) for name, row in table.items() if name != "S2"]
+    """Differences from Sentinel-2 alone, every world's contestants in one order: panels share their names."""
+    ladder = results()["ladder"]
+    table = ladder["contestants"][world]
+    names = [name for name in ladder["costs"] if name in table and name != "S2"]
+    return [(name, table[name]["tasks"][task][metric]["minus_s2"]) for name in names]
 
 
 def ladder():
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
-    _forest(
+    forest(
         figure.subplots(), _rows("default", "land_cover_map", "pixel_accuracy"), "pixel accuracy minus S2 alone", "late"
     )
     return (
@@ -207,16 +160,18 @@ def ladder():
 def others():
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    _forest(left, _rows("default", "climate_zone", "accuracy"), "climate zone: accuracy")
-    _forest(right, _rows("default", "season", "mae"), "season: error (less is better)")
+    forest(left, _rows("default", "climate_zone", "accuracy"), "climate zone: accuracy")
+    forest(right, _rows("default", "season", "mae"), "season: error (less is better)")
     return figure, "Climate zone and season", "paired differences from Sentinel-2 alone with 95 % intervals over worlds"
 
 
 def null():
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, sharex=True)
-    _forest(left, _rows("null", "land_cover_map", "pixel_accuracy"), "with a decoy: minus S2")
-    _forest(right, list(results()["ladder"]["radar_minus_decoy"].items()), "true radar minus decoy")
+    decoy = _rows("null", "land_cover_map", "pixel_accuracy")
+    forest(left, decoy, "with a decoy: minus S2")
+    found = results()["ladder"]["radar_minus_decoy"]
+    forest(right, [(name, found[name]) for name, _ in decoy], "true radar minus decoy")
     return (
         figure,
         "The decoy",

@@ -11,26 +11,17 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import sketches
+from charts import SIZE_INCHES, STYLE, forest
 from drawing import GREY, INK, colour_of, drawing, note, photograph, save, save_plot
 from matplotlib.figure import Figure
+from views import land_cover, optical
 
 import eokeras as eo
 from eokeras.ben_ge import schema
-from eokeras.plot import land_cover_rgb, true_colour
 
 FIGURES = Path("figures")
 RESULTS = Path("results.json")
 TREE = Path("work") / "figures"
-NAMED = "#332288"  # the comparison that was named before the run; no modality has this colour
-STYLE = {
-    "font.size": 21,
-    "axes.linewidth": 1.5,
-    "lines.linewidth": 3,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-}
-SIZE_INCHES = (12.08, 4.75)  # 1160 pixels, as wide as a slide; 21 points are 28 of its pixels
 NAMES = {"climate_zone": "climate zone", "land_cover_map": "land-cover map", "season": "season"}
 SHORT = {"climate_zone": "zone", "land_cover_map": "map", "season": "season"}
 MAIN = {"climate_zone": "accuracy", "land_cover_map": "mean_iou", "season": "mae"}
@@ -55,21 +46,8 @@ def hero() -> dict:
     return max(patches, key=variety)
 
 
-def optical(patch) -> np.ndarray:
-    return _bytes(true_colour(patch["s2_10m"], schema.RASTERS["s2_10m"].bands))
-
-
-def land_cover(patch) -> np.ndarray:
-    codes = [entry.code for entry in schema.LAND_COVER]
-    return _bytes(land_cover_rgb(np.searchsorted(codes, patch["land_cover_map"])))
-
-
 def zone(patch) -> str:
     return next(zone.symbol for zone in schema.CLIMATE_ZONES if zone.code == int(patch["climate_zone"]))
-
-
-def _bytes(colours) -> np.ndarray:
-    return (np.clip(colours, 0, 1) * 255).round().astype("uint8")
 
 
 def cover() -> str:
@@ -105,21 +83,6 @@ def results() -> dict:
     return json.loads(RESULTS.read_text(encoding="utf-8"))
 
 
-def _forest(axis, rows, unit: str, named: str = "") -> None:
-    """Rows of (name, dict with mean, low, high), in per cent: filled where it excludes zero, `named` thick."""
-    for place, (name, found) in enumerate(rows):
-        colour, width = (NAMED, 8) if name == named else (INK, 3)
-        axis.plot([100 * found["low"], 100 * found["high"]], [place, place], color=colour, lw=width)
-        fill = colour if found["excludes_zero"] else "white"
-        axis.plot(100 * found["mean"], place, "o", color=colour, markerfacecolor=fill, ms=12, markeredgewidth=3)
-    axis.axvline(0, color=GREY, lw=2, zorder=0)
-    axis.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=20)
-    axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.set_xlabel(unit)
-    axis.tick_params(axis="y", length=0)
-    axis.spines.left.set_visible(False)
-
-
 def _by_task(table) -> list:
     """Rows of the mean over tasks and of every task."""
     tasks = [(NAMES[task], found["relative_change"]) for task, found in table["tasks"].items()]
@@ -131,7 +94,9 @@ def sharing():
     left, right = figure.subplots(1, 2, sharey=True, sharex=True)
     for axis, labels, words in ((left, "10", "a tenth of the labels"), (right, "100", "all labels")):
         named = "mean of three" if labels == "10" else ""
-        _forest(axis, _by_task(table[labels]["equal_time"]["plain sum"]), "change against the twins [%]", named)
+        forest(
+            axis, _by_task(table[labels]["equal_time"]["plain sum"]), "change against the twins [%]", named, scale=100
+        )
         axis.set_title(words, fontsize=22, loc="left")
     words = "relative changes of the plain sum against twins of equal total time, with 95 % intervals over worlds"
     return figure, "Sharing against taking turns", words
@@ -141,7 +106,7 @@ def steps():
     figure, table = Figure(figsize=SIZE_INCHES, layout="constrained"), results()["sharing"]
     left, right = figure.subplots(1, 2, sharey=True, sharex=True)
     for axis, labels, words in ((left, "10", "a tenth of the labels"), (right, "100", "all labels")):
-        _forest(axis, _by_task(table[labels]["equal_steps"]["plain sum"]), "change against the twins [%]")
+        forest(axis, _by_task(table[labels]["equal_steps"]["plain sum"]), "change against the twins [%]", scale=100)
         axis.set_title(words, fontsize=22, loc="left")
     words = "relative changes of the plain sum against twins of equal steps, with 95 % intervals over worlds"
     return figure, "Sharing against three times the training", words
@@ -173,7 +138,7 @@ def scores():
 def rules():
     figure, table = Figure(figsize=SIZE_INCHES, layout="constrained"), results()["rules"]["100"]
     rows = [(name, found["mean_relative_change"]) for name, found in table.items()]
-    _forest(figure.subplots(), rows, "mean change over three tasks against the plain sum [%]")
+    forest(figure.subplots(), rows, "mean change over three tasks against the plain sum [%]", scale=100)
     return figure, "Rules against the plain sum", "relative changes of five rules with 95 % intervals over worlds"
 
 
