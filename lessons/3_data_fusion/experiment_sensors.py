@@ -7,10 +7,11 @@ Run card
                  DropModality (rate 0.3) minus trained without
     primary      pixel accuracy of the land-cover map with Sentinel-1 alone, paired over worlds; the rest is exploratory
     expected     positive where a modality is missing; a small loss, if any, where none is
-    data         simulated default worlds, seeds 11 to 15; as in experiment.py
+    data         simulated default worlds, seeds 31 to 35; as in experiment.py
     contestants  middle fusion of about 210,000 weights, twice (contestants.py); the information of a missing modality
                  is zeros, the training mean, and for the dropped one also presence 0
-    training     as in experiment.py; rate of each chosen on validation, all modalities present, in world 100, of three
+    training     as in experiment.py; rate of each chosen of three, all modalities present, over worlds 100 to 102. A
+                 first run (worlds 11 to 15; +0.135 [-0.021, +0.291]) chose it in world 100 alone
     hardware     two CPU cores, two processes
 
 Everything here is simulated: it shows that the method can find an effect, not how large it is in Europe.
@@ -31,7 +32,7 @@ from contestants import INPUTS, build
 import eokeras as eo
 from eokeras import ben_ge, evaluate
 
-WORLD_SEEDS = (11, 12, 13, 14, 15)
+WORLD_SEEDS = (31, 32, 33, 34, 35)
 DROPPED, PLAIN = "three middle, dropped", "three middle"
 LEARNING_RATES = (3e-3, 1e-2, 3e-2)
 RECIPE = laboratory.Recipe()
@@ -46,18 +47,6 @@ def options(contestant: str) -> dict:
     return {"presence": contestant == DROPPED}
 
 
-def try_rate(work: Path, contestant: str, rate: float) -> dict:
-    """Validation score of one learning rate, in a world that no result comes from."""
-
-    def compute() -> dict:
-        records, inputs, seed = records_of(work, laboratory.TUNING_SEED), INPUTS[contestant], laboratory.TUNING_SEED
-        more = options(contestant)
-        model, card = laboratory.fit(build, contestant, records, inputs, RECIPE, seed, rate, **more)
-        return card | {"validation": laboratory.validation_score(model, records, inputs, RECIPE, *PRIMARY, **more)}
-
-    return laboratory.remember(work, f"sensor tuning {contestant} {rate}", compute)
-
-
 def run(work: Path, contestant: str, seed: int, rate: float) -> dict:
     """Trains one contestant in one world, and tests it with every subset of its modalities."""
 
@@ -70,7 +59,13 @@ def run(work: Path, contestant: str, seed: int, rate: float) -> dict:
         table = evaluate.subset_scores(model, test, eo.load_schema(records))
         return card | {"subsets": {"+".join(key): laboratory.estimates(found) for key, found in table.scores.items()}}
 
-    return laboratory.remember(work, f"sensors {seed} {contestant}", compute)
+    return laboratory.remember(work, f"sensors {seed} {contestant} {rate}", compute)
+
+
+def with_all_sensors(answer: dict) -> float:
+    """The score by which rates are chosen."""
+    task, metric = PRIMARY
+    return answer["subsets"]["+".join(INPUTS[PLAIN])][task][metric]
 
 
 def side_by_side(dropped: list[dict], plain: list[dict]) -> dict:
@@ -93,16 +88,16 @@ def main() -> None:
     parser.add_argument("work", type=Path, help="directory for records and finished runs")
     work = parser.parse_args().work
     start = time.perf_counter()
-    laboratory.in_parallel(records_of, [(work, seed) for seed in (laboratory.TUNING_SEED, *WORLD_SEEDS)])
-    trials = list(product((DROPPED, PLAIN), LEARNING_RATES))
-    found = laboratory.in_parallel(try_rate, [(work, *trial) for trial in trials])
-    tried = {trial: card["validation"] for trial, card in zip(trials, found, strict=True)}
-    rates = {name: max(LEARNING_RATES, key=lambda rate: tried[name, rate]) for name in (DROPPED, PLAIN)}
+    laboratory.in_parallel(records_of, [(work, seed) for seed in (*laboratory.TUNING_SEEDS, *WORLD_SEEDS)])
+    rates, tried = laboratory.choose_rates(
+        run, lambda name, seed, rate: (work, name, seed, rate), (DROPPED, PLAIN), LEARNING_RATES, with_all_sensors
+    )
     jobs = list(product((DROPPED, PLAIN), WORLD_SEEDS))
     answers = dict(zip(jobs, laboratory.in_parallel(run, [(work, *job, rates[job[0]]) for job in jobs]), strict=True))
     content = {
         "worlds": list(WORLD_SEEDS),
         "learning_rates": rates,
+        "tuning": {"learning_rates": list(LEARNING_RATES), PRIMARY[1]: tried},
         "subsets": side_by_side(*([answers[name, seed] for seed in WORLD_SEEDS] for name in (DROPPED, PLAIN))),
         "minutes": round((time.perf_counter() - start) / 60, 1),
     }
