@@ -39,7 +39,7 @@ class BestEpochByTask(keras.callbacks.Callback):
         patience: stops `fit` after so many epochs in which no task improved; None never stops.
         references: task -> monitored value that the joint criterion compares with, such as the best of its
             single-task twin: then it is the multitask performance Delta_MTL on validation data. Default: the
-            task's first value in `fit`.
+            values of the first epoch in which all tasks have one.
 
     Attributes:
         best_epoch: task -> epoch, counted from 0 as in `history.epoch`.
@@ -126,7 +126,7 @@ class BestEpochByTask(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _value(self, task: str, logs: Mapping[str, float]) -> float | None:
-        """Monitored value of a task; None in an epoch without validation, or where it is not finite."""
+        """Monitored value of a task; None without validation or labels, or where it is not finite."""
         name, _ = self.monitor[task]
         if self._default_monitor and len(self.tasks) == 1 and name not in logs:
             name = "val_loss"
@@ -135,7 +135,8 @@ class BestEpochByTask(keras.callbacks.Callback):
                 return None  # `validation_freq`
             raise InvalidArgumentError(f"`monitor[{task!r}]` must be one of {sorted(logs)}. Received: {name!r}.")
         value = float(logs[name])
-        return value if math.isfinite(value) else None
+        unlabelled = value == 0 and name in (f"val_{task}_loss", "val_loss")  # what losses cost without labels
+        return value if math.isfinite(value) and not unlabelled else None
 
     def _is_better(self, task: str, value: float) -> bool:
         if task not in self.best_value:

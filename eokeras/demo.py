@@ -207,8 +207,9 @@ def _reload(result: Result) -> float:
 
 def _difference(task: str, logits: np.ndarray, served: dict[str, np.ndarray]) -> float:
     kind = ben_ge.schema.TARGETS[task].kind
-    if kind in ("regression", "map_regression"):
-        return float(np.abs(logits[..., 0] - served[task]).max())
+    if kind in ("regression", "map_regression"):  # relative, as for metres, where numbers are large
+        expected = logits[..., 0]
+        return float(np.abs(expected - served[task]).max() / max(1.0, np.abs(expected).max()))
     if kind == "multilabel":
         return float(np.abs(1 / (1 + np.exp(-logits)) - served[f"{task}_probabilities"]).max())
     from scipy.special import softmax

@@ -5,7 +5,9 @@ print it as one plain line and a script can catch it apart from programming erro
 Each is also the built-in error it resembles (`ValueError`, `FileExistsError`, ...).
 """
 
+import math
 from collections.abc import Iterable
+from numbers import Real
 from pathlib import Path
 
 
@@ -71,3 +73,12 @@ def check_choices(argument: str, values: Iterable, choices: Iterable) -> None:
     unknown = [value for value in values if value not in choices]
     if unknown:
         raise InvalidArgumentError(f"`{argument}` may hold {choices}. Received: {', '.join(map(repr, unknown))}.")
+
+
+def check_number(argument: str, value, *, above: float | None = None, at_least: float = -math.inf) -> float:
+    """`value` as a float; raises `InvalidArgumentError` unless it is a finite number in range, of Python or NumPy."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or value < at_least or (above is not None and value <= above):
+        rule = f"above {above}" if above is not None else f"of {at_least} or more"
+        raise InvalidArgumentError(f"`{argument}` must be a finite number {rule}. Received: {argument}={value!r}.")
+    return float(value)

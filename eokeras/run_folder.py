@@ -60,7 +60,7 @@ class Configuration:
     batch_size: int = 16
     learning_rate: float = 1e-3
     calibrate: str = "standardise"
-    loss_weights: Mapping[str, float] = field(default_factory=dict)  # 1 where not given
+    loss_weights: Mapping[str, float] = field(default_factory=dict)  # where not given 1, per metre 1 / deviation
     seed: int = 0
 
     def __post_init__(self):
@@ -100,15 +100,23 @@ def build_model(configuration: Configuration, schema: RecordSchema) -> keras.Mod
         optimizer=keras.optimizers.AdamW(configuration.learning_rate),
         loss=losses.for_tasks(configuration.targets, schema),
         metrics=metrics.for_tasks(configuration.targets, schema),
-        loss_weights={name: configuration.loss_weights.get(name, 1.0) for name in configuration.targets},
+        loss_weights={
+            name: configuration.loss_weights.get(name, 1 / _scale(name, schema)) for name in configuration.targets
+        },
     )
     return model
+
+
+def _scale(target: str, schema: RecordSchema) -> float:
+    """What brings a target in metres, and its loss, to the order of the others: its deviation in training."""
+    is_dense = ben_ge.TARGETS[target].kind == "map_regression"
+    return (is_dense and schema.statistics.get(target, {}).get("std")) or 1.0
 
 
 def _head(target: str, schema: RecordSchema):
     kind, classes = ben_ge.TARGETS[target].kind, len(ben_ge.TARGETS[target].classes)
     if kind == "map_regression":
-        return models.dense_regression_head(scale=schema.statistics.get(target, {}).get("std") or 1.0)
+        return models.dense_regression_head(scale=_scale(target, schema))
     if kind == "regression":
         return models.regression_head()
     return models.map_head(classes) if kind == "map" else models.scene_head(classes)

@@ -215,6 +215,27 @@ def test_a_name_that_is_not_logged_is_an_error_at_once():
         fit(make_model(), best, ROWS)
 
 
+def test_an_epoch_without_labels_is_not_perfect():
+    best = BestEpochByTask(TASKS)
+    fit(make_model(), best, [(0.0, 1.0), (2.0, 2.0), (1.0, 3.0)])  # a loss of 0 is what no labels cost
+    assert best.best_epoch == {"season": 2, "slope": 0}
+    assert best.best_epoch_jointly == 1  # the first with both; then (1 - 1 / 2) - (3 / 2 - 1) = 0
+
+
+def test_a_plateau_is_no_improvement():
+    best = BestEpochByTask(TASKS, patience=2)
+    history = fit(make_model(), best, [(1.0, 1.0)] * 5)
+    assert best.best_epoch == {"season": 0, "slope": 0}
+    assert len(history.epoch) == 3
+
+
+def test_a_negative_reference_keeps_the_direction():
+    monitor = {task: (f"val_{task}_loss", "max") for task in TASKS}
+    best = BestEpochByTask(TASKS, monitor=monitor, references={"season": -2.0, "slope": -2.0})
+    fit(make_model(), best, [(1.0, 1.0), (3.0, 3.0)])
+    assert best.best_epoch_jointly == 1
+
+
 def test_weights_that_were_never_kept_cannot_be_restored():
     best = BestEpochByTask(TASKS)
     fit(make_model(), best, ROWS[:1], validation_data=None)
@@ -222,8 +243,8 @@ def test_weights_that_were_never_kept_cannot_be_restored():
         best.restore("season")
     with pytest.raises(InvalidArgumentError, match="`task` must be one of"):
         best.restore("zone")
-    best = BestEpochByTask(TASKS)
-    fit(make_model(), best, [(0.0, 1.0), (1.0, 2.0)])  # the reference of season is 0
+    best = BestEpochByTask(TASKS, references={"season": 0.0, "slope": 1.0})
+    fit(make_model(), best, [(3.0, 1.0), (1.0, 2.0)])
     assert best.best_epoch_jointly is None
     with pytest.raises(InvalidArgumentError, match=r"no reference is 0.*Received: task=None"):
         best.restore()

@@ -12,8 +12,8 @@ from eokeras.balance.gradients import (
     shared_weights,
     task_gradients,
 )
-from eokeras.balance.rules import DrawingRule, Rule, checked_number
-from eokeras.errors import check_choice
+from eokeras.balance.rules import DrawingRule, Rule
+from eokeras.errors import check_choice, check_number
 
 _LEAST_WEIGHT = 1e-3
 
@@ -58,8 +58,8 @@ class GradNorm(Rule):
     def __init__(self, alpha=1.5, learning_rate=0.025, on="last", **kwargs):
         super().__init__(**kwargs)
         check_choice("on", on, ("last", "all"))
-        self.alpha, self.on = checked_number("alpha", alpha, at_least=0), on
-        self.learning_rate = checked_number("learning_rate", learning_rate, above=0)
+        self.alpha, self.on = check_number("alpha", alpha, at_least=0), on
+        self.learning_rate = check_number("learning_rate", learning_rate, above=0)
 
     def prepare(self, tasks):
         super().prepare(tasks)

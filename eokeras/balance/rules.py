@@ -4,14 +4,13 @@ A rule gives each training step one weight per task, and the network minimises s
 L_k loss of task k in a batch, w_k its weight, t epoch, T temperature.
 """
 
-import math
 from collections.abc import Mapping
 
 import keras
 import numpy as np
 from keras import ops
 
-from eokeras.errors import InvalidArgumentError
+from eokeras.errors import InvalidArgumentError, check_number
 
 
 @keras.saving.register_keras_serializable(package="eokeras")
@@ -68,9 +67,10 @@ class Rule(keras.layers.Layer):
         return ops.sum(weights * losses)
 
     def note(self, weights):
-        """Keeps the weights of this step for the mean that is logged."""
-        self.weight_sum.assign_add(weights)
-        self.steps.assign_add(1.0)
+        """Keeps the weights of this step for the mean that is logged; those of a step that overflowed do not count."""
+        finite = ops.all(ops.isfinite(weights))
+        self.weight_sum.assign_add(ops.where(finite, weights, 0.0))
+        self.steps.assign_add(ops.cast(finite, "float32"))
 
     def begin_epoch(self):
         """Forgets what an unfinished epoch left; `fit` calls it."""
@@ -152,7 +152,7 @@ class DynamicWeightAverage(Rule):
 
     def __init__(self, temperature=2.0, **kwargs):
         super().__init__(**kwargs)
-        self.temperature = checked_number("temperature", temperature, above=0)
+        self.temperature = check_number("temperature", temperature, above=0)
 
     def prepare(self, tasks):
         super().prepare(tasks)
@@ -256,21 +256,11 @@ def as_numpy(variable):
     return np.array(ops.convert_to_numpy(variable))
 
 
-def checked_number(argument, value, *, above=None, at_least=None):
-    """`value` as a float; raises `InvalidArgumentError` unless it is a finite number in range."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    low = above if above is not None else at_least
-    if not is_number or value < low or (above is not None and value == above):
-        rule = f"above {above}" if above is not None else f"of {at_least} or more"
-        raise InvalidArgumentError(f"`{argument}` must be a finite number {rule}. Received: {argument}={value!r}.")
-    return float(value)
-
-
 def checked_weights(argument, weights):
     """The dict task -> number as floats; raises `InvalidArgumentError` for anything else."""
     if not isinstance(weights, Mapping):
         raise InvalidArgumentError(f"`{argument}` must be a dict of task -> number. Received: {argument}={weights!r}.")
-    return {task: checked_number(f"{argument}[{task!r}]", value, at_least=0) for task, value in weights.items()}
+    return {task: check_number(f"{argument}[{task!r}]", value, at_least=0) for task, value in weights.items()}
 
 
 def weights_in_order(argument, weights, tasks):

@@ -10,9 +10,9 @@ import numpy as np
 from keras import ops
 
 from eokeras import losses as eokeras_losses
-from eokeras.balance.rules import Rule, checked_number, labelled
+from eokeras.balance.rules import Rule, labelled
 from eokeras.ben_ge.schema import TARGETS
-from eokeras.errors import InvalidArgumentError, check_choice, check_choices
+from eokeras.errors import InvalidArgumentError, check_choice, check_choices, check_number
 
 # Likelihood -> (c, r): its negative logarithm is c exp(-s) L + r s, up to a constant.
 FACTORS = {"softmax": (1.0, 0.5), "gaussian": (0.5, 0.5), "laplace": (1.0, 1.0)}
@@ -24,6 +24,7 @@ _LIKELIHOODS = {
     keras.losses.SparseCategoricalCrossentropy: "softmax",
     keras.losses.CategoricalCrossentropy: "softmax",
     keras.losses.BinaryCrossentropy: "softmax",
+    eokeras_losses.LabelledCrossentropy: "softmax",
     eokeras_losses.FractionCrossentropy: "softmax",
     eokeras_losses.LabelledBinaryCrossentropy: "softmax",
 }
@@ -80,7 +81,7 @@ class UncertaintyWeighting(Rule):
         for task, likelihood in (likelihoods or {}).items():
             check_choice(f"likelihoods[{task!r}]", likelihood, FACTORS)
         self.likelihoods = dict(likelihoods or {})
-        self.speed = checked_number("speed", speed, above=0)
+        self.speed = check_number("speed", speed, above=0)
 
     def prepare(self, tasks):
         super().prepare(tasks)
@@ -117,7 +118,7 @@ def likelihood_of(task, loss):
     for kind, likelihood in _LIKELIHOODS.items():
         if isinstance(loss, kind):
             return likelihood
-    if task in TARGETS and TARGETS[task].kind != "regression":
+    if task in TARGETS and TARGETS[task].kind not in ("regression", "map_regression"):
         return "softmax"
     raise InvalidArgumentError(
         f"`likelihoods` must name the likelihood of {task!r}, one of {list(FACTORS)}, as its loss does not tell. "

@@ -128,7 +128,8 @@ class Comparison:
             value = item.estimate.value
             bounds = "" if item.estimate.low is None else f"[{item.estimate.low:+.3f}, {item.estimate.high:+.3f}]"
             groups = item.note or f"{item.groups} {item.group}s"
-            rows.append((item.task, metric_name(item.metric), f"{value:+.3f}", bounds, groups, self._verdict(item)))
+            shown = "-" if np.isnan(value) else f"{value:+.3f}"
+            rows.append((item.task, metric_name(item.metric), shown, bounds, groups, self._verdict(item)))
         return rows
 
     def _verdict(self, item: Difference) -> str:

@@ -79,7 +79,8 @@ def compare_sharing(
         changes[task], draws[task] = _change(one, *pairs, name)
     comparison = Comparison(multitask.name, name, tuple(differences), multitask.simulated)
     mean = _mean_change(changes, draws, scores) if len(shared) > 1 else None
-    costs = _costs(costs, shared, (multitask.name, name)) if costs is not None else None
+    of_twins = isinstance(reference, Mapping)
+    costs = _costs(costs, shared, of_twins, (multitask.name, name)) if costs is not None else None
     notes = _notes(multitask, others, name, costs is not None)
     return SharingComparison(comparison, scores, changes, mean, notes, costs)
 
@@ -143,7 +144,7 @@ def _why_not(changes, draws, scores) -> str:
     return f"no interval from one test set, whose tasks are drawn by {unlike}"
 
 
-def _costs(costs, shared: list[str], names: tuple[str, str]) -> SharingCosts:
+def _costs(costs, shared: list[str], of_twins: bool, names: tuple[str, str]) -> SharingCosts:
     """Costs of both sides; of twins those of the tasks compared."""
     if not isinstance(costs, tuple | list) or len(costs) != 2:
         raise InvalidArgumentError(
@@ -151,7 +152,12 @@ def _costs(costs, shared: list[str], names: tuple[str, str]) -> SharingCosts:
             f"Received: {type(costs).__name__}."
         )
     first, second = costs
-    if isinstance(second, Mapping):
+    if isinstance(second, Mapping) != of_twins:
+        raise InvalidArgumentError(
+            "`costs` must hold, second, a dict of target -> `Cost` for twins and one `Cost` for another model. "
+            f"Received: {type(second).__name__}."
+        )
+    if of_twins:
         lacking = [task for task in shared if task not in second]
         if lacking:
             raise InvalidArgumentError(

@@ -220,8 +220,8 @@ def _values(runs) -> dict[str, np.ndarray]:
 def _undefined(task: str, changes: np.ndarray, reference: str) -> str:
     count = int(np.isnan(changes).sum())
     return (
-        f"{task}: no relative change, nor a mean over tasks, since in {count} of {len(changes)} replicates {reference} "
-        "is 0 or has no value."
+        f"{task}: no relative change, nor a mean over tasks, since in {count} of {len(changes)} replicates a score "
+        f"is missing or {reference} is 0."
     )
 
 

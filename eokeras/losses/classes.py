@@ -4,7 +4,10 @@ Letters: B batch, H rows, W columns, N classes, n labelled elements, i one of th
 probability (softmax of the logits) given to y_i, p_ic to class c.
 """
 
+from numbers import Real
+
 import keras
+import numpy as np
 from keras import ops
 
 from eokeras.ben_ge.schema import VOID
@@ -162,7 +165,7 @@ def _ids(y_true, y_pred):
 def _checked(class_weights):
     if class_weights is None:
         return None
-    weights = tuple(class_weights) if isinstance(class_weights, (list, tuple)) else ()
+    weights = tuple(class_weights) if isinstance(class_weights, (list, tuple, np.ndarray)) else ()
     if not weights or not all(map(_is_weight, weights)):
         raise InvalidArgumentError(
             "`class_weights` must be a list of finite numbers from 0 on, one per class, or None. "
@@ -172,4 +175,4 @@ def _checked(class_weights):
 
 
 def _is_weight(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf")
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= value < float("inf")

@@ -5,11 +5,9 @@ last layer, which computes in float32 also under mixed precision. Unless told wh
 heads fit every encoder and fusion. Letters: B batch, H rows, W columns, C channels, N classes.
 """
 
-import math
-
 from keras import layers
 
-from eokeras.errors import InvalidArgumentError, check_choice
+from eokeras.errors import InvalidArgumentError, check_choice, check_number
 from eokeras.layers import Enlarge
 from eokeras.models.encoders.contract import VECTOR, check_positive, level_name, map_levels
 
@@ -136,7 +134,7 @@ def dense_regression_head(level=None, scale=1.0):
         A function `head(levels, name)`.
 
     Raises:
-        InvalidArgumentError: `scale` is no positive number, or the encoder lacks `level` or has no map.
+        InvalidArgumentError: `scale` is no finite number above 0, or the encoder lacks `level` or has no map.
 
     Example:
         >>> import keras
@@ -144,8 +142,7 @@ def dense_regression_head(level=None, scale=1.0):
         >>> head({"stride_1": keras.Input((120, 120, 64))}, name="elevation").shape
         (None, 120, 120, 1)
     """
-    if not isinstance(scale, (int, float)) or isinstance(scale, bool) or not 0 < scale < math.inf:
-        raise InvalidArgumentError(f"`scale` must be a positive number. Received: scale={scale!r}.")
+    scale = check_number("scale", scale, above=0)
 
     def head(levels, name):
         if scale == 1:

@@ -101,7 +101,7 @@ def test_a_given_likelihood_wins():
     np.testing.assert_array_equal(rule.task_weights(None), [1.0, 0.5])
 
 
-@pytest.mark.parametrize("task", ["a", "season"])
+@pytest.mark.parametrize("task", ["a", "season", "elevation"])
 def test_an_unknown_loss_is_named(task):
     with pytest.raises(InvalidArgumentError, match=f"must name the likelihood of '{task}'.*Received: Huber"):
         learner(UncertaintyWeighting({"other": "laplace"}), [0.5], tasks=(task, "other"), loss="Huber")

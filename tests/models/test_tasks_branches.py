@@ -233,14 +233,18 @@ def test_twins_of_equal_weights_are_the_closest_that_there_are():
     assert {twin.get_layer("s2_unet").output["stride_1"].shape[-1] for twin in twins.values()} == {6}
 
 
+def untrained(heads, width):
+    return multitask(unet_encoder(SHAPE, width, name="s2"), heads, stop_gradient=list(heads))
+
+
 def test_twins_have_decoders_and_stops_of_the_multitask_model():
     def build(heads, width):
         decoders = dict.fromkeys(heads, unet_decoder(width))
-        stopped = [task for task in heads if task == "season"]
+        stopped = ["season"] if len(heads) > 1 else []
         return multitask(unet_encoder(SHAPE, width, name="s2"), heads, decoders=decoders, stop_gradient=stopped)
 
     twins = single_task_twins(build, heads(), width=1)
-    assert reached(twins["season"], "season") == {"season head", "season decoder"}
+    assert reached(twins["season"], "season") == {"season head", "season decoder", "shared"}
     assert reached(twins["elevation"], "elevation") == {"elevation head", "elevation decoder", "shared"}
 
 
@@ -264,7 +268,7 @@ def test_bad_options_name_the_rule(options, words):
 
 @pytest.mark.parametrize("scale", [0, -1.0, "20", True, float("inf"), float("nan")])
 def test_the_scale_of_a_head_must_be_positive(scale):
-    with pytest.raises(InvalidArgumentError, match="`scale` must be a positive number"):
+    with pytest.raises(InvalidArgumentError, match="`scale` must be a finite number above 0"):
         dense_regression_head(scale=scale)
 
 
@@ -276,7 +280,9 @@ def test_the_scale_of_a_head_must_be_positive(scale):
         ({"build": lambda heads, width: small({"zone": scene_head(3)}, width)}, r"\['season'\]\. Received: \['zone'\]"),
         ({"width": 0}, "`width` must be a positive integer"),
         ({"same": "size"}, r"`same` must be one of \['width', 'weights'\]\. Received: same='size'"),
-        ({"width": 1, "same": "weights"}, r"`weights` must be at least"),
+        ({"width": 1, "same": "weights"}, r"`width` must be large enough.*2 twins of width 1 .*Received: width=1\."),
+        ({"heads": ["season"]}, r"`heads` must be a dict of task -> head\. Received: heads=\['season'\]"),
+        ({"build": untrained}, r"must not stop the gradient of a twin.*'season' alone"),
     ],
 )
 def test_bad_twins_name_the_rule(arguments, words):
