@@ -44,6 +44,7 @@ from eokeras.plot.style import finish
 # %% tags=["core"]
 FAST = os.environ.get("EOKERAS_FAST") == "1"
 DATA = "simulated"  # or "ben-ge-800": real patches, 183 MB to download
+plt.ion()  # else a notebook draws no figure of the library before the first one of pyplot
 
 # %% [markdown] tags=["core"]
 # ## Why a second sensor?
@@ -360,7 +361,7 @@ for name, backbone in {
 # ## The race
 #
 # `experiment.py` trained ten contestants of about 214,000 weights in eight simulated worlds that no recipe was developed on; for
-# each, three learning rates were tried in a ninth. **One comparison was named beforehand:** late fusion minus Sentinel-2 alone, pixel
+# each, three learning rates were tried in three others. **One comparison was named beforehand:** late fusion minus Sentinel-2 alone, pixel
 # accuracy of the map. By an earlier experiment eight worlds find a true 0.045 in four of five runs.
 #
 # **Predict** the signs.
