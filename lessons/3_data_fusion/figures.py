@@ -21,7 +21,7 @@ from eokeras.ben_ge import World, schema
 
 FIGURES = Path("figures")
 RESULTS = Path("results.json")
-DOSES = (0.0, 0.2, 0.4, 0.6, 0.8)
+DOSES = (World().cloud_fraction, 0.2, 0.4, 0.6, 0.8)
 WORLDS = {"default": World(), "null": World().without("s1")} | {
     f"clouds-{dose}": World(cloud_fraction=dose) for dose in DOSES
 }
@@ -124,8 +124,8 @@ def doses() -> str:
         shown = photograph(
             optical(patches(f"clouds-{dose}")[index]), 10 + 232 * column, 115, 212, colour=colour_of("s2")
         )
-        shapes += [shown, note(shown.x + 106, 250, f"{100 * dose:.0f} %", anchor="middle", bold=True)]
-    words = "one simulated patch in worlds with 0, 20, 40, 60 and 80 percent of the pixels under cloud."
+        shapes += [shown, note(shown.x + 106, 250, f"{100 * dose:g} %", anchor="middle", bold=True)]
+    words = "one simulated patch in worlds with 1.5, 20, 40, 60 and 80 percent of the pixels under cloud."
     return drawing(shapes, 1160, 280, "Five doses of cloud", words)
 
 
@@ -188,7 +188,7 @@ def dose():
         axis.plot(table["doses"], values, color=colour, lw=1, alpha=0.35)
         axis.plot(table["doses"], values.mean(axis=1), look, color=colour, ms=12, label=name)
     axis.set(xlabel="expected share of S2 pixels under cloud", ylabel="pixel accuracy")
-    axis.set_xticks(table["doses"])
+    axis.set_xticks(table["doses"], [f"{100 * dose:g} %" for dose in table["doses"]])
     axis.legend(loc="lower left")
     return (
         figure,

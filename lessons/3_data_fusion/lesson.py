@@ -626,8 +626,8 @@ eo.plot.dose_response(cloudy["doses"], table, **words)
 
 # %% [markdown] tags=["core"]
 # The quantity named beforehand is the *slope* of (late − Sentinel-2) over the dose, world by world:
-# {{ clouds.slope.mean:+.3f}} [{{ clouds.slope.low:+.3f}}, {{ clouds.slope.high:+.3f}}] for 100 % of cloud, from doses of 0 to 80 %.
-# At no cloud the gain is {{ clouds.gain.0.mean:+.3f}}, at 80 % {{ clouds.gain.4.mean:+.3f}}. Sentinel-1 alone was trained once per
+# {{ clouds.slope.mean:+.3f}} [{{ clouds.slope.low:+.3f}}, {{ clouds.slope.high:+.3f}}] for 100 % of cloud, from doses of 1.5 to 80 %.
+# In nearly clear skies the gain is {{ clouds.gain.0.mean:+.3f}}, at 80 % {{ clouds.gain.4.mean:+.3f}}. Sentinel-1 alone was trained once per
 # world, since no cloud touches it: its line is flat by construction.
 #
 # RESULT PENDING (does the slope exclude zero; where does Sentinel-1 alone cross Sentinel-2 alone?)
