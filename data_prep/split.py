@@ -7,6 +7,7 @@ The file names patches of train and of val: validation labels count. Budgets of 
 """
 
 import argparse
+import warnings
 
 from eokeras import command_line
 
@@ -41,14 +42,16 @@ def main(arguments: argparse.Namespace) -> None:
     """Draws and writes; prints how many patches were taken and where they lie."""
     from eokeras import ben_ge
 
-    subset = ben_ge.draw_labels(
-        arguments.records,
-        arguments.label_fraction,
-        label_shots=_shots(arguments.label_shots),
-        label_draw=arguments.label_draw,
-        label_seed=arguments.label_seed,
-        label_group=arguments.label_group,
-    )
+    with warnings.catch_warnings():  # the notes say it
+        warnings.simplefilter("ignore", UserWarning)
+        subset = ben_ge.draw_labels(
+            arguments.records,
+            arguments.label_fraction,
+            label_shots=_shots(arguments.label_shots),
+            label_draw=arguments.label_draw,
+            label_seed=arguments.label_seed,
+            label_group=arguments.label_group,
+        )
     path = ben_ge.write_label_subset(subset, arguments.out)
     counts = ", ".join(f"{split} {len(ids)} of {subset.totals[split]}" for split, ids in subset.patches.items())
     print(f"{path}: {counts} patches ({subset.draw} by {subset.group.replace('_', ' and ')}, seed {subset.seed})")

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "make_dataset": "eokeras.pipeline",
+    "count_labels": "eokeras.label_counts",
     "load_schema": "eokeras.ben_ge.records",
     "export": "eokeras.saved_model",
 }

@@ -39,6 +39,9 @@ def make_parser() -> argparse.ArgumentParser:
     train.add_argument("--calibrate", help="standardise (default) or tutorial", **options)
     train.add_argument("--loss-weight", nargs=2, action="append", default=[], metavar=("TARGET", "WEIGHT"))
     train.add_argument("--seed", type=int, **options)
+    train.add_argument("--label-fraction", type=float, help="train and validate on this share of the labels", **options)
+    train.add_argument("--label-draw", help="spread over all groups (default) or clustered in few", **options)
+    train.add_argument("--label-seed", type=int, help="seed of the draw", **options)
     train.set_defaults(function=_train)
 
     evaluate = commands.add_parser("evaluate", help="score a run with intervals and baselines")

@@ -1,14 +1,22 @@
 """Which patches of a split `make_dataset` reads, and which of their labels, from its label options."""
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from eokeras.ben_ge.label_budget import plan_draw, shortage, take_patches
-from eokeras.ben_ge.label_subsets import SIDES, LabelSubset, draw_order, read_label_subset
+from eokeras.ben_ge.label_budget import group_of, plan_draw, shortage, take_patches
+from eokeras.ben_ge.label_subsets import (
+    SIDES,
+    LabelSubset,
+    check_draw,
+    check_fraction,
+    draw_order,
+    read_label_subset,
+)
 from eokeras.ben_ge.patch_table import PatchTable, read_patch_table
 from eokeras.ben_ge.records import RecordSchema
 from eokeras.ben_ge.schema import TARGETS
@@ -58,35 +66,28 @@ def choose_patches(
         RecordsError: the records lack `patches.csv`.
     """
     check_choice("subset", subset, SUBSETS)
+    label_group = group_of(records) if label_group is None else label_group
+    check_draw(label_draw, label_group, label_seed)  # a slip must not wait for the first budget
     budgets = {"label_fraction": label_fraction, "label_shots": label_shots, "labels": labels}
     given = [name for name, value in budgets.items() if value is not None]
     _check_together(given, split, targets, subset)
     if not given:
         return None
     table = read_patch_table(records, split)
-    asked = budgets[given[0]]
-    # By target, or under no name where one budget serves all targets.
-    is_by_target = isinstance(asked, Mapping) and label_shots is None
-    asked = {name: asked[name] for name in _named(given[0], asked, targets)} if is_by_target else {"": asked}
+    asked = _by_target(given[0], budgets[given[0]], targets)
     if labels is not None:
-        by_target = {name: _patches_in(budget, records, split) for name, budget in asked.items()}
-    else:
-        options = (label_shots, label_draw, label_seed, label_group)
-        plans = {
-            name: plan_draw(records, budget if label_shots is None else None, *options)
-            for name, budget in asked.items()
-        }
-        by_target = _draw(table, plans, split)
+        by_target = {name: _patches_in(name, budget, records, split, table) for name, budget in asked.items()}
+        return _choice(table, by_target, subset)
+    options = (label_shots, label_draw, label_seed, label_group)
+    plans = {
+        name: plan_draw(records, budget if label_shots is None else None, *options) for name, budget in asked.items()
+    }
+    order = draw_order(table.places, label_draw, label_group, label_seed)
+    by_target = {name: take_patches(order, table, plan) for name, plan in plans.items()}
+    if label_shots is not None:
+        for note in shortage(split, by_target[""], table, plans[""]):
+            warnings.warn(note, stacklevel=3)  # where `make_dataset` was called
     return _choice(table, by_target, subset)
-
-
-def _draw(table: PatchTable, plans: Mapping[str, LabelSubset], split: str) -> dict[str, tuple[str, ...]]:
-    plan = next(iter(plans.values()))  # they differ in nothing but the fraction
-    order = draw_order(table.places, plan.draw, plan.group, plan.seed)
-    drawn = {name: take_patches(order, table, plan) for name, plan in plans.items()}
-    for name, plan in plans.items():
-        shortage(split, drawn[name], table, plan)
-    return drawn
 
 
 def _check_together(given: Sequence[str], split: str, targets: Sequence[str], subset: str) -> None:
@@ -102,43 +103,50 @@ def _check_together(given: Sequence[str], split: str, targets: Sequence[str], su
         raise InvalidArgumentError(f"{rule} Received: {received}.")
 
 
-def _named(argument: str, budget: Mapping, targets: Sequence[str]) -> tuple[str, ...]:
-    """The targets whose budgets count: those asked for, or all of the budget where none is."""
+def _by_target(argument: str, budget, targets: Sequence[str]) -> dict:
+    """The budgets that count, by target: of those asked for, or all where none is; "" is the one of all targets."""
+    if argument == "label_shots" or not isinstance(budget, Mapping):
+        return {"": budget}
     check_choices(argument, budget, TARGETS)
     missing = [name for name in targets if name not in budget]
     if missing or not budget:
         rule = f"`{argument}` by target must name every target."
         raise InvalidArgumentError(f"{rule} Received: {budget!r}, without {missing}.")
-    return tuple(targets or budget)
+    if argument == "label_fraction":
+        for name, share in budget.items():
+            check_fraction(share, f"{argument}[{name!r}]")
+    return {name: budget[name] for name in targets or budget}
 
 
-def _patches_in(labels, records: RecordSchema, split: str) -> tuple[str, ...]:
+def _patches_in(target: str, labels, records: RecordSchema, split: str, table: PatchTable) -> tuple[str, ...]:
     """The patches of a split in an index file or subset, which must be of these records."""
+    argument = f"labels[{target!r}]" if target else "labels"
     if not isinstance(labels, str | Path | LabelSubset):
         rule = "`labels` must be the path of an index file, a `LabelSubset`, or a dict of target -> either."
-        raise InvalidArgumentError(f"{rule} Received: labels={labels!r}.")
+        raise InvalidArgumentError(f"{rule} Received: {argument}={labels!r}.")
     found = labels if isinstance(labels, LabelSubset) else read_label_subset(labels)
-    name = "a subset" if isinstance(labels, LabelSubset) else str(labels)
+    file = "none (a `LabelSubset`)" if isinstance(labels, LabelSubset) else labels
     if found.fingerprint not in (None, records.fingerprint):
-        rule = f"`labels` must be drawn from these records ({records.path}, fingerprint {records.fingerprint})."
-        raise InvalidSourceError(f"{rule} Received: fingerprint {found.fingerprint}. File: {name}")
-    if not found.patches.get(split):
-        rule = f"`labels` must name patches of the split {split!r}."
-        raise InvalidSourceError(f"{rule} Received: none of it. File: {name}")
-    return found.patches[split]
+        rule = f"`{argument}` must be drawn from these records ({records.path}, fingerprint {records.fingerprint})."
+        raise InvalidSourceError(f"{rule} Received: fingerprint {found.fingerprint}. File: {file}")
+    rule = f"`{argument}` must name patches of the split {split!r}."
+    ids = found.patches.get(split, ())
+    if not ids:
+        raise InvalidSourceError(f"{rule} Received: no patch of it. File: {file}")
+    unknown = sorted(set(ids) - table.places.keys())
+    if unknown:
+        received = f"{', '.join(unknown[:5])} ({len(unknown)} that are not in it)"
+        raise InvalidSourceError(f"{rule} Received: {received}. File: {file}")
+    return ids
 
 
 def _choice(table: PatchTable, by_target: Mapping[str, Iterable[str]], subset: str) -> Choice:
-    known = table.places.keys()
-    unknown = sorted({patch_id for ids in by_target.values() for patch_id in ids} - known)
-    if unknown:
-        rule = "`labels` must name patches of its split."
-        raise InvalidSourceError(f"{rule} Not in it: {unknown[:5]} ({len(unknown)} in all).")
     union = set().union(*by_target.values())
-    chosen = np.fromiter((patch_id in union for patch_id in known), bool, len(known))
+    chosen = np.fromiter((patch_id in union for patch_id in table.places), bool, len(table.places))
     if subset == "unlabelled":
         chosen, by_target = ~chosen, {}
-        if not chosen.any():
-            raise InvalidArgumentError("`subset='unlabelled'` must leave a patch. Received: a budget of all patches.")
+    if not chosen.any():
+        rule = f"`subset={subset!r}` must hold a patch of the split."
+        raise InvalidArgumentError(f"{rule} Received: a budget of {len(union)} of its {len(table.places)} patches.")
     partial = {name: tuple(ids) for name, ids in by_target.items() if name and len(ids) < len(union)}
     return Choice(table, chosen, partial)

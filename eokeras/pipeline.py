@@ -95,7 +95,8 @@ def make_dataset(
             and draw are nested, so the patches of the smaller share have the labels of the larger one too.
         label_shots: instead, one class target -> patches per class (`{"land_cover": 5}`).
         label_draw, label_seed, label_group: how they are drawn; see `eokeras.ben_ge.draw_labels`.
-        labels: instead, the index file of a budget or what `draw_labels` gave; by target, a dict of these.
+        labels: instead, the index file of a budget or what `draw_labels` gave; by target, a dict of these. They are
+            drawn already: `label_draw`, `label_seed` and `label_group` do not count.
         subset: "labelled", or "unlabelled": the patches of the split that the budget leaves out, without targets.
             The pool for pretraining is all of training, `make_dataset(records, "train", inputs)` without targets.
 

@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from eokeras import augment, evaluate, losses, metrics, models
 from eokeras.ben_ge import schema as ben_ge
+from eokeras.ben_ge.label_subsets import SIDES
 from eokeras.ben_ge.records import RecordSchema, load_schema
 from eokeras.calibration import KINDS
 from eokeras.errors import (
@@ -39,6 +40,7 @@ from eokeras.errors import (
     check_choices,
 )
 from eokeras.evaluate import Scores
+from eokeras.label_counts import count_labels
 from eokeras.pipeline import make_dataset
 from eokeras.saved_model import export
 
@@ -62,6 +64,9 @@ class Configuration:
     calibrate: str = "standardise"
     loss_weights: Mapping[str, float] = field(default_factory=dict)  # where not given 1, per metre 1 / deviation
     seed: int = 0
+    label_fraction: float | None = None  # of the labels of train and of val alike; None: all
+    label_draw: str = "spread"
+    label_seed: int = 0
 
     def __post_init__(self):
         check_choice("fusion", self.fusion, FUSIONS)
@@ -82,9 +87,14 @@ class Configuration:
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
     def dataset(self, split: str, **options):
-        """The records of one split as this configuration reads them."""
-        options = {"batch_size": self.batch_size, "calibrate": self.calibrate} | options
-        return make_dataset(self.records, split, self.inputs, self.targets, **options)
+        """The records of one split as this configuration reads them; those of train and val within its label budget."""
+        budget = {name: getattr(self, name) for name in ("label_fraction", "label_draw", "label_seed")}
+        read = {"batch_size": self.batch_size, "calibrate": self.calibrate, **(budget if split in SIDES else {})}
+        return make_dataset(self.records, split, self.inputs, self.targets, **(read | options))
+
+    def known_labels(self, schema: RecordSchema) -> RecordSchema:
+        """The schema of the records with statistics of the labels in the budget, where there is one."""
+        return schema if self.label_fraction is None else count_labels(self.dataset("train"), schema)
 
 
 def build_model(configuration: Configuration, schema: RecordSchema) -> keras.Model:
@@ -159,7 +169,7 @@ def train(configuration: Configuration, folder: str | Path, progress: bool = Fal
     seed = configuration.seed + len(history)
     training = configuration.dataset("train", shuffle=True, augment=augment.dihedral(), seed=seed)
     validation = configuration.dataset("val") if "val" in schema.splits else None
-    model = build_model(configuration, schema)
+    model = build_model(configuration, configuration.known_labels(schema))
     _open(folder, configuration, schema)  # not before all that could be refused
     callbacks = []
     if validation is not None:
@@ -276,7 +286,9 @@ def read_configuration(folder: str | Path) -> Configuration:
         rule = f"`folder` must be a run folder. Received: {folder}, which lacks {CONFIGURATION}."
         raise RecordsError(f"{rule} Make one with `python -m eokeras train`.")
     content = json.loads(path.read_text(encoding="utf-8"))
-    return Configuration(**{entry.name: content[entry.name] for entry in fields(Configuration)})
+    # A run of an earlier version lacks what was added since, and was trained with what is now the default.
+    names = [entry.name for entry in fields(Configuration) if entry.name in content]
+    return Configuration(**{name: content[name] for name in names})
 
 
 def read_history(folder: str | Path) -> list[dict[str, float]]:
@@ -309,11 +321,14 @@ def load_model(folder: str | Path) -> keras.Model:
 def evaluate_run(folder: str | Path, split: str = "test") -> Scores:
     """Scores the model of a finished run beside trivial and strong baselines; writes `scores-SPLIT.json`.
 
+    The baselines know the labels that the run was trained on, and no others.
+
     Raises:
         RecordsError: the run has not finished, its records are others than it was trained on, or
             they have no such split.
     """
-    configuration, schema = read_configuration(folder), _its_schema(folder)
+    configuration = read_configuration(folder)
+    schema = configuration.known_labels(_its_schema(folder))
     test = configuration.dataset(split)
     others = evaluate.baselines(configuration.dataset("train"), test, schema, seed=configuration.seed)
     scores = evaluate.score(load_model(folder), test, schema, baselines=others, seed=configuration.seed)

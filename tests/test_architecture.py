@@ -35,6 +35,7 @@ ROOMS = (
     "augment",
     "label_choice",
     "pipeline",
+    "label_counts",
     "models.encoders",
     "models.transfer",
     "models.fusion",

@@ -12,7 +12,7 @@ import tensorflow as tf
 import eokeras as eo
 from eokeras.ben_ge.schema import VOID
 from eokeras.errors import InvalidArgumentError, InvalidSourceError, RecordsError
-from tests.trees import write_tree
+from tests.trees import read_csv, write_csv, write_tree
 
 DRAWS = ("spread", "clustered")
 CLIMATE_CODES = (0, 7, 8, 9, 14, 15, 16, 18, 25, 26, 27, 29)
@@ -118,8 +118,9 @@ def test_shots(records):
 
 
 def test_shots_that_a_class_lacks_are_warned_about(records):
-    with pytest.warns(UserWarning, match="Fewer than 9 patches of a class of climate_zone in train"):
+    with pytest.warns(UserWarning, match="Fewer than 9 patches of a class of climate_zone in train") as warned:
         dataset(records, label_shots={"climate_zone": 9})
+    assert [warning.filename for warning in warned] == [__file__]  # where `make_dataset` was called
 
 
 @pytest.mark.filterwarnings("ignore:Fewer than")
@@ -313,6 +314,10 @@ def test_gradients_come_from_labelled_patches_alone(records):
         ({"label_fraction": 0.1, "label_draw": "random"}, r"`label_draw` must be one of \['spread', 'clustered'\]"),
         ({"label_fraction": 0.1, "label_seed": -1}, "`label_seed`"),
         ({"label_fraction": 0.1, "label_group": "cell"}, "`label_group` must be one of"),
+        ({"label_draw": "random"}, "`label_draw` must be one of"),  # checked without a budget too
+        ({"label_seed": -1}, "`label_seed` must be 0 or a positive integer"),
+        ({"label_group": "cell", "split": "test"}, "`label_group` must be one of"),
+        ({"labels": "a.csv", "label_draw": "random"}, "`label_draw` must be one of"),
         (
             {"label_fraction": 0.1, "split": "test"},
             "counts labels of train and val; .*label_fraction with split='test'",
@@ -324,17 +329,28 @@ def test_gradients_come_from_labelled_patches_alone(records):
         ({"label_shots": {"labels": 1}}, "`label_shots` must be one of .*'labels'"),
         ({"label_shots": 5}, "`label_shots` must name one class target"),
         ({"labels": 5}, "`labels` must be the path of an index file, .* Received: labels=5"),
+        ({"labels": {"season": 5}}, r"`labels` must be the path of an index file, .* Received: labels\['season'\]=5"),
         ({"subset": "rest"}, r"`subset` must be one of \['labelled', 'unlabelled'\]"),
         ({"subset": "unlabelled"}, "must come with a budget.*no `label_fraction`, `label_shots` or `labels`"),
         ({"subset": "unlabelled", "label_fraction": 0.1, "targets": ("season",)}, r"without targets.*\['season'\]"),
-        ({"subset": "unlabelled", "label_fraction": 1.0}, "must leave a patch"),
+        (
+            {"subset": "unlabelled", "label_fraction": 1.0},
+            "`subset='unlabelled'` must hold a patch of the split. Received: a budget of 28 of its 28 patches",
+        ),
         (
             {"label_fraction": {"season": 0.1}, "targets": ("season", "climate_zone")},
             r"every target.*\['climate_zone'\]",
         ),
         ({"label_fraction": {}}, "`label_fraction` by target must name every target"),
         ({"label_fraction": {"biome": 0.1}}, "`label_fraction` may hold .*Received: 'biome'"),
-        ({"label_fraction": {"season": 2}, "targets": ("season",)}, "`label_fraction` must be a number above 0"),
+        (
+            {"label_fraction": {"season": 2}, "targets": ("season",)},
+            r"`label_fraction\['season'\]` must be a number above 0 and at most 1\. Received: .*=2\.",
+        ),
+        (
+            {"label_fraction": {"season": 0.5, "climate_zone": "all"}, "targets": ("season",)},  # not asked for
+            r"`label_fraction\['climate_zone'\]` must be a number above 0 .*='all'",
+        ),
     ],
 )
 def test_bad_arguments_name_the_rule(records, arguments, words):
@@ -353,15 +369,43 @@ def test_index_file_of_other_records(records, known_records, tmp_path):
 def test_index_file_with_ids_of_another_split(records, tmp_path):
     val = order(dataset(records, "val"))
     (tmp_path / "mine.csv").write_text(f"patch_id,split\n{val[0]},train\nnowhere,train\n")
-    with pytest.raises(InvalidSourceError, match=r"patches of its split\. Not in it: .*'nowhere'\] \(2 in all\)"):
+    words = r"must name patches of the split 'train'\. Received: .*nowhere \(2 that are not in it\)\. File: .*mine\.csv"
+    with pytest.raises(InvalidSourceError, match=rf"`labels` {words}"):
         dataset(records, labels=tmp_path / "mine.csv")
+    by_target = {"season": records.draw(0.5), "climate_zone": tmp_path / "mine.csv"}
+    with pytest.raises(InvalidSourceError, match=rf"`labels\['climate_zone'\]` {words}"):
+        dataset(records, targets=tuple(by_target), labels=by_target)
 
 
 def test_index_file_without_the_split(records, tmp_path):
     train = order(dataset(records))
     (tmp_path / "mine.csv").write_text(f"patch_id,split\n{train[0]},train\n")
-    with pytest.raises(InvalidSourceError, match=r"must name patches of the split 'val'.*mine\.csv"):
+    words = r"must name patches of the split 'val'\. Received: no patch of it\. File: .*mine\.csv"
+    with pytest.raises(InvalidSourceError, match=rf"`labels` {words}"):
         dataset(records, "val", labels=tmp_path / "mine.csv")
+    with pytest.raises(InvalidSourceError, match=rf"`labels\['season'\]` {words}"):
+        dataset(records, "val", labels={"season": tmp_path / "mine.csv"})
+
+
+def test_plain_list_of_ids_is_no_budget(records, tmp_path):
+    (tmp_path / "mine.csv").write_text("\n".join(order(dataset(records))))
+    with pytest.raises(InvalidSourceError, match=r"header `patch_id,split`\. Received: ids alone\. File: .*mine\.csv"):
+        dataset(records, labels=tmp_path / "mine.csv")
+
+
+@pytest.mark.filterwarnings("ignore:Fewer than")
+def test_shots_of_a_target_that_no_patch_has(tmp_path):
+    places = [("33UUP", 10 + column, 20, "2017-06-13") for column in range(3)]  # one group: all in train
+    write_tree(tmp_path / "tree", 3, places=places, without=("esaworldcover",))
+    cover = tmp_path / "tree" / "tree_esaworldcover.csv"
+    header, *rows = read_csv(cover)
+    write_csv(cover, [header, *([patch_id, *[0] * 11] for patch_id, *_ in rows)])
+    path = eo.ben_ge.convert(tmp_path / "tree", tmp_path / "records")
+    with pytest.raises(
+        InvalidArgumentError,
+        match=r"`subset='labelled'` must hold a patch of the split\. Received: a budget of 0 of its 3 patches",
+    ):
+        eo.make_dataset(path, "train", ("dem",), label_shots={"land_cover": 1})
 
 
 def test_older_records_say_the_way_out(records, tmp_path):

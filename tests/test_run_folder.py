@@ -14,6 +14,7 @@ import pytest
 
 import eokeras as eo
 from eokeras import ben_ge, run_folder
+from eokeras.__main__ import main, make_parser
 from eokeras.errors import InvalidArgumentError, RecordsError, TargetExistsError, TrainingDivergedError
 from eokeras.run_folder import Configuration
 from tests.trees import write_tree
@@ -71,6 +72,50 @@ def test_evaluate_and_export(finished, tmp_path):
     assert {other["name"] for other in content["baselines"]} >= {"median", "random forest on ERA-5"}
     path = run_folder.export_run(finished[1], tmp_path / "exported")
     assert (path / "saved_model.pb").is_file()
+
+
+def test_a_label_budget_is_kept_and_counts_everywhere(known_records, tmp_path):
+    """From the command line: three of six labels to train on and for the baselines, two of three to validate on."""
+    budget = {"label_fraction": 0.5, "label_draw": "clustered", "label_seed": 3}
+    words = ["--inputs", "s1", "--targets", "season", "--width", "2", "--epochs", "1", "--batch-size", "3"]
+    words += ["--label-fraction", "0.5", "--label-draw", "clustered", "--label-seed", "3"]
+    main(make_parser().parse_args(["train", str(known_records.path), str(tmp_path / "run"), *words]))
+    content = json.loads((tmp_path / "run" / "configuration.json").read_text())
+    assert {name: content[name] for name in budget} == budget
+    configuration = run_folder.read_configuration(tmp_path / "run")
+    assert configuration == small(known_records.path, epochs=1, **budget)
+    drawn = ben_ge.draw_labels(known_records.path, **budget).patches
+    assert (ids(configuration.dataset("train")), ids(configuration.dataset("val"))) == (drawn["train"], drawn["val"])
+
+    scores = run_folder.evaluate_run(tmp_path / "run")
+    assert len(scores.patch_ids) == 3  # all of test
+    seasons = {i: features["season"] for i, features in known_records.features.items()}
+    median = np.median([seasons[i] for i in drawn["train"]])
+    assert median != np.median([seasons[i] for i in ids(small(known_records.path).dataset("train"))])
+    expected = np.mean([abs(seasons[i] - median) for i in scores.patch_ids])
+    (baseline,) = (other for other in scores.baselines if other.name == "median")
+    assert baseline.tasks["season"].estimates["mae"].value == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(TargetExistsError, match=r"label_fraction: 0\.5 there, None now"):
+        run_folder.train(small(known_records.path, epochs=1), tmp_path / "run")
+
+
+def ids(data):
+    batches = data.recipe(metadata=("patch_id",)).as_numpy_iterator()
+    return tuple(sorted(i.decode() for *_, metadata in batches for i in metadata["patch_id"]))
+
+
+@pytest.mark.parametrize("budget", [{"label_fraction": 2.0}, {"label_draw": "random"}, {"label_seed": -1}])
+def test_a_refused_budget_takes_no_folder(known_records, tmp_path, budget):
+    with pytest.raises(InvalidArgumentError, match=f"`{next(iter(budget))}` must be"):
+        run_folder.train(small(known_records.path, **budget), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_configuration_of_an_earlier_version(known_records, finished, tmp_path):
+    content = json.loads((finished[1] / "configuration.json").read_text())
+    older = {name: value for name, value in content.items() if not name.startswith("label_")}
+    (tmp_path / "configuration.json").write_text(json.dumps(older))
+    assert run_folder.read_configuration(tmp_path) == small(known_records.path)
 
 
 def test_killed_training_goes_on_after_its_last_whole_epoch(known_records, tmp_path, monkeypatch):

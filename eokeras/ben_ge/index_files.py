@@ -157,7 +157,7 @@ def read_sides(path: Path, sides: Iterable[str]) -> tuple[dict[str, list[str]], 
     sides = list(sides)
     ids, of_ids, comments = read_index(path)
     if of_ids is None:
-        rule = "An index file that splits must have the header `patch_id,split`; pass a plain list as `patches=`."
+        rule = "An index file that splits must have the header `patch_id,split`."
         raise InvalidSourceError(f"{rule} Received: ids alone. File: {path}")
     unknown = sorted(set(of_ids) - set(sides))
     if unknown:
@@ -166,6 +166,5 @@ def read_sides(path: Path, sides: Iterable[str]) -> tuple[dict[str, list[str]], 
     for patch_id, side in zip(ids, of_ids, strict=True):
         patches[side].append(patch_id)
     stated = dict(comment.split(": ", 1) for comment in comments if ": " in comment)
-    stated.pop("note", None)
     notes = tuple(comment.removeprefix("note: ") for comment in comments if comment.startswith("note: "))
     return patches, stated, notes

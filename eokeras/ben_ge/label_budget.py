@@ -15,11 +15,11 @@ from eokeras.ben_ge.label_subsets import (
     take_fraction,
     take_shots,
 )
-from eokeras.ben_ge.patch_table import PatchTable, read_patch_table
+from eokeras.ben_ge.patch_table import PatchTable, class_targets, read_patch_table
 from eokeras.ben_ge.records import RecordSchema, load_schema
 from eokeras.ben_ge.schema import TARGETS
 from eokeras.ben_ge.splits import GROUPS
-from eokeras.errors import InvalidArgumentError, RecordsError, check_choice, check_choices
+from eokeras.errors import InvalidArgumentError, check_choice
 
 _USUAL_GROUP = "tile"
 
@@ -34,7 +34,6 @@ def draw_labels(
     label_draw: str = "spread",
     label_seed: int = 0,
     label_group: str | None = None,
-    splits: Sequence[str] = SIDES,
 ) -> LabelSubset:
     """Draws the patches whose labels may be used, of training and of validation.
 
@@ -46,20 +45,19 @@ def draw_labels(
         records: directory that `eokeras.ben_ge.convert` returned, or its schema.
         label_fraction: share of the patches of each split, above 0 and at most 1, rounded half up, at least one patch.
         label_shots: instead of a fraction: class target -> patches per class, such as `{"land_cover": 5}`. A class
-            that has fewer gives what there is.
+            that has fewer gives what there is, with a warning.
         label_draw: "spread" over all groups (optimistic) or "clustered" in few (realistic); see
             `eokeras.ben_ge.label_subsets`.
         label_seed: of the draw.
         label_group: what the draw takes for a group: "tile", "date" or "tile_date"; by default that of the records'
             split, "tile" where it has none.
-        splits: the splits to draw from; those that the records lack are passed over.
 
     Returns:
         A `LabelSubset`; its `notes` say how many groups it covers and which classes have too few patches.
 
     Raises:
         InvalidArgumentError: not one of `label_fraction` and `label_shots`, or one that breaks its rule.
-        RecordsError: no whole records here, or they lack `patches.csv` or the target of `label_shots`.
+        RecordsError: no whole records here, or they lack `patches.csv`.
 
     Example:
         >>> subset = eo.ben_ge.draw_labels("records/ben-ge-sim", 0.1, label_draw="clustered")  # doctest: +SKIP
@@ -69,14 +67,16 @@ def draw_labels(
         Oliver et al. 2018, https://arxiv.org/abs/1804.09170
     """
     records = records if isinstance(records, RecordSchema) else load_schema(records)
-    check_choices("splits", splits, SIDES)
     plan = plan_draw(records, label_fraction, label_shots, label_draw, label_seed, label_group)
     patches, totals, notes = {}, {}, [_STRATIFIED] if plan.shots else []
-    for split in (split for split in splits if split in records.splits):
+    for split in (split for split in SIDES if split in records.splits):
         table = read_patch_table(records, split)
         chosen = take_patches(draw_order(table.places, plan.draw, plan.group, plan.seed), table, plan)
         patches[split], totals[split] = tuple(sorted(chosen)), len(table.places)
-        notes += [*_coverage(split, chosen, table), *shortage(split, chosen, table, plan)]
+        few = shortage(split, chosen, table, plan)
+        for note in few:
+            warnings.warn(note, stacklevel=2)
+        notes += [*_coverage(split, chosen, table), *few]
     return replace(plan, patches=patches, totals=totals, notes=tuple(notes))
 
 
@@ -91,7 +91,7 @@ def plan_draw(
     """The options of a draw, checked, as a `LabelSubset` that has no patches yet.
 
     Raises:
-        InvalidArgumentError, RecordsError: as `draw_labels`.
+        InvalidArgumentError: as `draw_labels`.
     """
     if (label_fraction is None) == (label_shots is None):
         rule = "A budget must be one of `label_fraction` and `label_shots`."
@@ -126,15 +126,13 @@ def _target_and_shots(label_shots: Mapping[str, int], records: RecordSchema) -> 
         rule = "`label_shots` must name one class target and its patches per class, such as {'land_cover': 5}."
         raise InvalidArgumentError(f"{rule} Received: label_shots={label_shots!r}.")
     ((target, shots),) = label_shots.items()
-    check_choice("label_shots", target, [name for name, entry in TARGETS.items() if entry.kind == "class"])
-    if target not in records.classes:
-        raise RecordsError(f"{records.path} lacks what {target!r} is made from. It has {list(records.targets)}.")
+    check_choice("label_shots", target, class_targets(records.fields))
     take_shots((), {}, shots)  # checks the number before the records are read
     return target, shots
 
 
 def shortage(split: str, chosen: Iterable[str], table: PatchTable, plan: LabelSubset) -> list[str]:
-    """A note, and a warning, where a k-shot draw found fewer patches of a class than it should take."""
+    """A note where a k-shot draw found fewer patches of a class than it should take."""
     if plan.shots is None:
         return []
     chosen = set(chosen)
@@ -143,9 +141,7 @@ def shortage(split: str, chosen: Iterable[str], table: PatchTable, plan: LabelSu
     few = [f"{name} ({counts[index]})" for index, name in names if counts[index] < plan.shots]
     if not few:
         return []
-    note = f"Fewer than {plan.shots} patches of a class of {plan.target} in {split}: {', '.join(few)}."
-    warnings.warn(note, stacklevel=3)
-    return [note]
+    return [f"Fewer than {plan.shots} patches of a class of {plan.target} in {split}: {', '.join(few)}."]
 
 
 def _coverage(split: str, chosen: Sequence[str], table: PatchTable) -> list[str]:

@@ -154,12 +154,12 @@ def take_fraction(order: Sequence[str], label_fraction: float) -> tuple[str, ...
     return tuple(order[: max(1, int(share.quantize(Decimal(1), ROUND_HALF_UP)))])
 
 
-def check_fraction(label_fraction: float) -> None:
+def check_fraction(label_fraction: float, argument: str = "label_fraction") -> None:
     """Raises `InvalidArgumentError` unless it is a number above 0 and at most 1."""
     is_number = isinstance(label_fraction, int | float | np.number) and not isinstance(label_fraction, bool)
     if not is_number or not 0 < label_fraction <= 1:
-        rule = "`label_fraction` must be a number above 0 and at most 1."
-        raise InvalidArgumentError(f"{rule} Received: label_fraction={label_fraction!r}.")
+        rule = f"`{argument}` must be a number above 0 and at most 1."
+        raise InvalidArgumentError(f"{rule} Received: {argument}={label_fraction!r}.")
 
 
 def take_shots(order: Iterable[str], classes: Mapping[str, int], label_shots: int) -> tuple[str, ...]:

@@ -3,14 +3,17 @@
 It lets a subset be drawn and read without a pass over the shards: `convert` reads every record back once, after
 TFDS has put them into the order of their hashes, and writes
 
+    # fingerprint: 0123456789abcdef
     patch_id,split,shard,offset,tile,column,row,date,climate_zone,land_cover,geocluster
 
-in the order on disk. `shard` counts the files of a split from 0, `offset` is the record's first byte in its file; the
-class targets that the records have follow as class ids, `VOID` where there is none.
+in the order on disk. The fingerprint is that of the records: the offsets of others would lead into the middle of a
+record, or to another patch. `shard` counts the files of a split from 0, `offset` is the record's first byte in its
+file; the class targets that the records have follow as class ids, `VOID` where there is none.
 """
 
 import contextlib
 import csv
+import json
 import os
 from array import array
 from collections.abc import Iterator, Sequence
@@ -31,6 +34,7 @@ _PLACE = ("tile", "column", "row", "date")
 _FIXED = ("patch_id", "split", "shard", "offset", *_PLACE)
 _FRAMING = 16  # bytes around a record in a TFRecord file: its length, two checksums
 _BATCH = 64
+_ANEW = "`eokeras.ben_ge.write_patch_table(records)` (one pass over the shards)"
 
 
 @dataclass(frozen=True)
@@ -90,37 +94,61 @@ def read_patch_table(records: RecordSchema, split: str) -> PatchTable:
     """Reads what `patches.csv` says of one split.
 
     Raises:
-        RecordsError: the records have no such file, or it lacks some of their patches.
+        RecordsError: the records have no such file, it is of other records, or it lacks some of their patches.
     """
-    path = records.path / FILE
-    targets = class_targets(records.fields)
+    path, targets = records.path / FILE, class_targets(records.fields)
     header = [*_FIXED, *targets]
-    places: dict[str, Place] = {}
-    numbers = array("q")  # shard, offset, classes of one patch after the other
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = csv.reader(file)
-            is_ours = next(rows, None) == header
-            for patch_id, side, shard, offset, tile, column, row, date, *classes in rows if is_ours else ():
-                if side == split:
-                    # Few tiles and dates, many patches: one string each.
-                    places[patch_id] = Place(intern(tile), (int(column), int(row)), intern(date))
-                    numbers.extend(map(int, (shard, offset, *classes)))
-        values = np.array(numbers, "int64").reshape(len(places), 2 + len(targets))
+            owner = file.readline().rstrip("\n")
+            if owner != _owner(records):
+                rule = f"{path} must be of these records: its first line `{_owner(records)}`."
+                raise RecordsError(f"{rule} Received: {owner[:60]!r}. Write it anew with {_ANEW}.")
+            places, values = _read_rows(csv.reader(file), header, split)
     except FileNotFoundError:
         raise RecordsError(
             f"Label budgets are drawn from {FILE}, which {records.path} lacks: an earlier version made these records. "
-            "Add the file with `eokeras.ben_ge.write_patch_table(records)` (one pass over the shards)."
+            f"Add the file with {_ANEW}."
         ) from None
-    except (ValueError, csv.Error):  # a line that was cut, or words for numbers
-        places = {}
-    if len(places) != records.splits[split]:
-        rule = (
-            f"{path} must hold a row of {','.join(header)} for each of the {records.splits[split]} patches of {split}."
-        )
-        raise RecordsError(f"{rule} Received: {len(places)}. Write it again with `eokeras.ben_ge.write_patch_table`.")
+    except OSError as error:
+        raise RecordsError(f"{path} must be readable. Received: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise RecordsError(f"{path} must be UTF-8 text. Received: other bytes. Write it anew with {_ANEW}.") from None
+    patches, files = records.splits[split], _shard_count(records, split)
+    shards = 1 + int(values[:, 0].max(initial=-1))
+    if (len(places), shards) != (patches, files):
+        rule = f"{path} must hold a row of {','.join(header)} for each of the {patches} patches of {split}"
+        received = f"Received: {len(places)} (shards: {shards})"
+        raise RecordsError(f"{rule} (shards: {files}). {received}. Write it anew with {_ANEW}.")
     by_target = {name: values[:, 2 + index] for index, name in enumerate(targets)}
     return PatchTable(places, values[:, 0], values[:, 1], by_target)
+
+
+def _read_rows(rows: Iterator[list[str]], header: list[str], split: str) -> tuple[dict[str, Place], np.ndarray]:
+    """Places, and numbers (N, shard and offset and classes), of the patches of a split; none of a damaged table."""
+    places: dict[str, Place] = {}
+    numbers = array("q")
+    try:
+        is_whole = next(rows, None) == header
+        for patch_id, side, shard, offset, tile, column, row, date, *classes in rows if is_whole else ():
+            if side == split:
+                # Few tiles and dates, many patches: one string each.
+                places[patch_id] = Place(intern(tile), (int(column), int(row)), intern(date))
+                numbers.extend(map(int, (shard, offset, *classes)))
+        return places, np.array(numbers, "int64").reshape(len(places), len(header) - len(_FIXED) + 2)
+    except (ValueError, csv.Error):  # a line that was cut, or words for numbers
+        return {}, np.zeros((0, 2), "int64")
+
+
+def _owner(records: RecordSchema) -> str:
+    """The first line of the table of these records."""
+    return f"# fingerprint: {records.fingerprint}"
+
+
+def _shard_count(records: RecordSchema, split: str) -> int:
+    """Number of files of a split, without TensorFlow, whose import takes longer than a draw."""
+    info = json.loads((records.path / "dataset_info.json").read_text(encoding="utf-8"))
+    return next(len(entry["shardLengths"]) for entry in info["splits"] if entry["name"] == split)
 
 
 # ---- Writing -------------------------------------------------------------------------------------------------------
@@ -133,7 +161,7 @@ def write_patch_table(records: str | Path | RecordSchema) -> Path:
     all, and replaces an older one.
 
     Raises:
-        RecordsError: no whole records here.
+        RecordsError: no whole records here, or a shard that was cut.
         UnwritableError: their directory cannot be written.
     """
     records = records if isinstance(records, RecordSchema) else load_schema(records)
@@ -141,6 +169,7 @@ def write_patch_table(records: str | Path | RecordSchema) -> Path:
     temporary = records.path / f".{FILE}.{os.getpid()}.incomplete"
     try:
         with temporary.open("w", newline="", encoding="utf-8") as file:
+            file.write(f"{_owner(records)}\n")
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow((*_FIXED, *class_targets(records.fields)))
             for split in records.splits:
@@ -165,13 +194,17 @@ def _rows(file: str, split: str, shard: int, fields: Sequence[str]) -> Iterator[
     def parse(serialised):
         return tf.strings.length(serialised), tf.io.parse_example(serialised, specification)
 
+    batches = tf.data.TFRecordDataset(file).batch(_BATCH).map(parse).prefetch(2)
     offset = 0
-    for lengths, batch in tf.data.TFRecordDataset(file).batch(_BATCH).map(parse).prefetch(2).as_numpy_iterator():
-        for index, length in enumerate(lengths.tolist()):
-            patch = {name: _decode(name, values[index]) for name, values in batch.items()}
-            classes = [_CLASS_OF[name](patch[schema.TARGETS[name].feature]) for name in targets]
-            yield patch["patch_id"], split, shard, offset, patch["tile"], *patch["cell"], patch["date"], *classes
-            offset += length + _FRAMING
+    try:
+        for lengths, batch in batches.as_numpy_iterator():
+            for index, length in enumerate(lengths.tolist()):
+                patch = {name: _decode(name, values[index]) for name, values in batch.items()}
+                classes = [_CLASS_OF[name](patch[schema.TARGETS[name].feature]) for name in targets]
+                yield patch["patch_id"], split, shard, offset, patch["tile"], *patch["cell"], patch["date"], *classes
+                offset += length + _FRAMING
+    except tf.errors.DataLossError:
+        raise RecordsError(f"{file} must be a whole shard. Convert the source again.") from None
 
 
 def _decode(name: str, raw: bytes):
@@ -180,7 +213,7 @@ def _decode(name: str, raw: bytes):
 
 
 def _zone(codes: Sequence[int]) -> int:
-    return _ZONES.get(codes[0], schema.VOID)
+    return _ZONES[codes[0]]
 
 
 def _top_class(fractions: Sequence[float]) -> int:

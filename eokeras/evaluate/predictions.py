@@ -33,7 +33,8 @@ def score(
     Each batch is read once. The trivial baselines know only the labels of the training split
     (`schema.statistics`): the most frequent class, the median, the mean fractions; for
     multi-label targets every label always, which is the best constant for macro-F1; for elevation
-    flat ground. They are scored on the same patches by the same code.
+    flat ground. They are scored on the same patches by the same code. Under a label budget give the schema
+    of `eokeras.count_labels`, so that they know no more labels than the model.
 
     Intervals hold 95 % and come from resampling whole tiles (dates for season), since the
     patches of a tile are alike. With fewer than ten groups there is none.

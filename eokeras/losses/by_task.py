@@ -38,7 +38,8 @@ def for_tasks(tasks, schema=None, class_weights=None):
     Args:
         tasks: names of targets (`eokeras.ben_ge.schema.TARGETS`).
         schema: the `RecordSchema` of the records that will be trained on, or None. It must describe
-            the classes of every class target; "balanced" weights come from its training statistics.
+            the classes of every class target; "balanced" weights come from its training statistics (under a label
+            budget: give the schema of `eokeras.count_labels`).
         class_weights: dict of class or map task -> "balanced" (see `balanced_weights`) or dict of class
             name -> weight, 1 for classes not named. Tasks left out have none.
 
@@ -81,8 +82,8 @@ def balanced_weights(task, schema):
     as scikit-learn's "balanced": the mean weight over the training labels is 1. A class that never
     occurs has weight 1, so that a validation loss still counts it as an average label.
 
-    The counts are those of the whole training split. Who trains on a fraction of its labels, and means it,
-    knows only their counts: give those, as weights by class name.
+    The counts of `load_schema` are those of the whole training split. Who trains on a fraction of its labels, and
+    means it, knows only theirs: `eokeras.count_labels` gives a schema that does.
 
     Args:
         task: a class or map target.

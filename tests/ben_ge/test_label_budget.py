@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import eokeras as eo
-from eokeras.ben_ge.label_budget import group_of
+from eokeras.ben_ge.label_budget import _coverage, group_of
 from eokeras.ben_ge.label_subsets import draw_order, take_fraction
+from eokeras.ben_ge.patch_table import PatchTable
 from eokeras.ben_ge.places import Place
-from eokeras.errors import InvalidArgumentError, RecordsError
+from eokeras.errors import InvalidArgumentError
 from tests.trees import write_tree
 
 
@@ -29,16 +30,23 @@ def test_draws_from_training_and_from_validation(known_records, draw):
     assert (subset.draw, subset.seed, subset.group, subset.fraction) == (draw, 3, "tile", 0.5)
     assert subset.totals == {"train": 6, "val": 3}
     assert subset.fingerprint == eo.load_schema(known_records.path).fingerprint
-    tiles = {split: {places_of(known_records, split)[i].tile for i in subset.patches[split]} for split in subset.totals}
-    of = {split: {place.tile for place in places_of(known_records, split).values()} for split in subset.totals}
-    assert f"train: 3 of 6 patches, on {len(tiles['train'])} of {len(of['train'])} tiles and " in subset.notes[0]
-    assert f"val: 2 of 3 patches, on {len(tiles['val'])} of {len(of['val'])} tiles and " in subset.notes[1]
+    for note, (split, counts) in zip(subset.notes, {"train": "3 of 6", "val": "2 of 3"}.items(), strict=True):
+        places = places_of(known_records, split)
+        tiles, dates = (
+            f"{len({getattr(places[i], part) for i in subset.patches[split]})} of "
+            f"{len({getattr(place, part) for place in places.values()})} {part}s"
+            for part in ("tile", "date")
+        )
+        assert note == f"{split}: {counts} patches, on {tiles} and {dates}."
 
 
-def test_one_split_alone(known_records):
-    subset = eo.ben_ge.draw_labels(known_records.path, 0.5, splits=("val",))
-    assert subset.totals == {"val": 3}
-    assert subset.patches["val"] == eo.ben_ge.draw_labels(known_records.path, 0.5).patches["val"]
+def test_coverage_by_hand():
+    summer, autumn = "2017-06-13", "2017-09-24"
+    spots = {"a": ("33UUP", summer), "b": ("33UUP", autumn), "c": ("29UPU", autumn), "d": ("29SND", summer)}
+    places = {patch_id: Place(tile, (0, 0), date) for patch_id, (tile, date) in spots.items()}
+    table = PatchTable(places, np.zeros(4, int), np.arange(4), {})
+    assert _coverage("train", ("a", "b"), table) == ["train: 2 of 4 patches, on 1 of 3 tiles and 2 of 2 dates."]
+    assert _coverage("val", ("b", "c"), table)[0].endswith("on 2 of 3 tiles and 1 of 2 dates.")
 
 
 @pytest.mark.parametrize("group", ["date", "tile_date", "tile"])
@@ -57,8 +65,9 @@ def test_a_split_without_group_is_drawn_by_tile(known_records):
 
 def test_shots_and_what_a_class_lacks(known_records):
     features = known_records.features
-    with pytest.warns(UserWarning, match="Fewer than 2 patches of a class of land_cover in train"):
+    with pytest.warns(UserWarning, match="Fewer than 2 patches of a class of land_cover in train") as warned:
         subset = eo.ben_ge.draw_labels(known_records.path, label_shots={"land_cover": 2})
+    assert {warning.filename for warning in warned} == {__file__}
     names = eo.load_schema(known_records.path).classes["land_cover"]
     for split, ids in subset.patches.items():
         top = {i: int(np.argmax(features[i]["land_cover_fractions"])) for i in places_of(known_records, split)}
@@ -79,7 +88,6 @@ def test_shots_and_what_a_class_lacks(known_records):
         ({"label_fraction": 0.1, "label_draw": "random"}, "`label_draw` must be one of"),
         ({"label_fraction": 0.1, "label_group": "cell"}, "`label_group` must be one of"),
         ({"label_fraction": 0.1, "label_seed": "a"}, "`label_seed`"),
-        ({"label_fraction": 0.1, "splits": ("test",)}, r"`splits` may hold \['train', 'val'\]"),
         ({"label_shots": 5}, "`label_shots` must name one class target .* Received: label_shots=5"),
         ({"label_shots": {}}, "`label_shots` must name one class target"),
         ({"label_shots": {"land_cover": 1, "climate_zone": 1}}, "`label_shots` must name one class target"),
@@ -98,7 +106,7 @@ def test_bad_options(known_records, options, words):
 def test_records_without_the_target(tmp_path):
     write_tree(tmp_path / "tree", 3, without=("landcover",))
     records = eo.ben_ge.convert(tmp_path / "tree", tmp_path / "records")
-    with pytest.raises(RecordsError, match="lacks what 'land_cover' is made from"):
+    with pytest.raises(InvalidArgumentError, match=r"must be one of \['climate_zone', 'geocluster'\].*'land_cover'"):
         eo.ben_ge.draw_labels(records, label_shots={"land_cover": 1})
 
 

@@ -111,6 +111,11 @@ def test_spread_takes_any_patch_of_a_group_first():
     assert firsts == {"A0", "A1", "A2", "A3"}
 
 
+def test_spread_begins_with_any_group():
+    places = places_of_sizes({"A": 6, "B": 3, "C": 1})
+    assert {draw_order(places, "spread", "tile", seed)[0][0] for seed in range(40)} == set("ABC")
+
+
 # ---- Clustered -----------------------------------------------------------------------------------------------------
 
 
@@ -138,6 +143,14 @@ def test_clustered_cuts_at_most_one_group(group, seed):
 def test_clustered_begins_with_any_group_and_any_patch():
     places = places_of_sizes({"A": 3, "B": 2, "C": 2})
     assert {draw_order(places, "clustered", "tile", seed)[0] for seed in range(60)} == set(places)
+
+
+@pytest.mark.parametrize("group", ["tile_date", "date"])
+def test_a_component_begins_with_any_tile_and_date(group):
+    """Three tiles seen on three dates hang together: one component by tile and date, one group per date."""
+    dates = ("2017-01-01", "2017-01-02", "2017-01-03")
+    places = {f"{tile}{date[-1]}": Place(tile, (0, 0), date) for tile in "ABC" for date in dates}
+    assert {draw_order(places, "clustered", group, seed)[0] for seed in range(60)} == set(places)
 
 
 def test_clustered_covers_fewer_groups_than_spread():

@@ -1,16 +1,20 @@
 """`patches.csv`: its rows are what the tree holds, its offsets lead to the records."""
 
 import csv
+import json
 import shutil
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import eokeras as eo
+from eokeras.ben_ge import patch_table
 from eokeras.ben_ge.patch_table import PatchTable, read_patch_table, shard_files, write_patch_table
+from eokeras.ben_ge.schema import VOID
 from eokeras.errors import RecordsError, UnwritableError
-from tests.trees import write_tree
+from tests.trees import truncate, write_tree
 
 CLIMATE_CODES = (0, 7, 8, 9, 14, 15, 16, 18, 25, 26, 27, 29)
 
@@ -23,6 +27,7 @@ def copy(known_records, tmp_path):
 
 def rows(path):
     with (path / "patches.csv").open(newline="") as file:
+        next(file)  # says whose it is
         return list(csv.DictReader(file))
 
 
@@ -37,6 +42,29 @@ def test_rows_are_what_the_tree_holds(known_records):
         assert int(row["climate_zone"]) == CLIMATE_CODES.index(features["climate_zone"])
         assert int(row["land_cover"]) == np.argmax(features["land_cover_fractions"])
         assert int(row["geocluster"]) == features["geocluster"]
+
+
+def test_first_line_says_whose_it_is(known_records):
+    fingerprint = json.loads((known_records.path / "metadata.json").read_text())["fingerprint"]
+    assert (known_records.path / "patches.csv").read_text().startswith(f"# fingerprint: {fingerprint}\npatch_id,split,")
+
+
+def test_classes_are_the_targets_of_make_dataset(known_records):
+    names = ("climate_zone", "land_cover", "geocluster")
+    for split in ("train", "val", "test"):
+        table = read_patch_table(eo.load_schema(known_records.path), split)
+        of_table = dict(
+            zip(table.places, zip(*(table.classes[name].tolist() for name in names), strict=True), strict=True)
+        )
+        data = eo.make_dataset(known_records.path, split, ("dem",), names, metadata=("patch_id",))
+        (_, targets, metadata), *_ = data.as_numpy_iterator()
+        classes = zip(*(targets[name].tolist() for name in names), strict=True)
+        assert of_table == {i.decode(): ids for i, ids in zip(metadata["patch_id"], classes, strict=True)}
+
+
+def test_a_patch_without_land_cover_has_no_class():
+    assert patch_table._top_class([0.0] * 11) == VOID
+    assert patch_table._top_class([0.0, 0.2, 0.3, *[0.0] * 8]) == 2
 
 
 def test_offsets_lead_to_the_records(known_records):
@@ -81,7 +109,8 @@ def test_records_that_lack_modalities_have_fewer_classes(tmp_path):
     assert len(table.places) == eo.load_schema(records).splits["train"]
 
 
-def test_older_records_get_the_file_by_one_pass(copy):
+def test_older_records_get_the_file_by_one_pass(copy, monkeypatch):
+    monkeypatch.setattr(patch_table, "_BATCH", 2)  # offsets go on over several batches
     whole = (copy.path / "patches.csv").read_bytes()
     (copy.path / "patches.csv").unlink()
     with pytest.raises(RecordsError, match=r"patches\.csv, which .*records lacks.*write_patch_table\(records\)"):
@@ -91,20 +120,61 @@ def test_older_records_get_the_file_by_one_pass(copy):
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "received"),
     [
-        lambda text: text[:-5],  # cut in its last line
-        lambda text: text.rsplit("\n", 2)[0] + "\n",  # lacks its last line
-        lambda text: text.replace(",date,", ",day,"),
-        lambda text: text.replace("test,0,0,", "test,0,zero,"),
-        lambda text: "",
+        (lambda text: text[:-5], r"0 \(shards: 0\)"),  # cut in its last line
+        (lambda text: text.rsplit("\n", 2)[0] + "\n", r"2 \(shards: 1\)"),  # lacks its last line
+        (lambda text: text.replace(",date,", ",day,"), r"0 \(shards: 0\)"),
+        (lambda text: text.replace("test,0,0,", "test,0,zero,"), r"0 \(shards: 0\)"),
+        (lambda text: text.replace("test,0,0,", "test,4,0,"), r"3 \(shards: 5\)"),
     ],
 )
-def test_damaged_file(copy, change):
+def test_damaged_file(copy, change, received):
     path = copy.path / "patches.csv"
     path.write_text(change(path.read_text()))
-    with pytest.raises(RecordsError, match=r"must hold a row of patch_id,split.* for each of the 3 patches of test"):
+    rule = r"must hold a row of patch_id,split.* for each of the 3 patches of test \(shards: 1\)\. Received: "
+    with pytest.raises(RecordsError, match=rf"{rule}{received}\. Write it anew with .*write_patch_table\(records\)"):
         read_patch_table(copy, "test")
+
+
+def test_table_of_other_records_with_equal_counts(copy, tmp_path):
+    write_tree(tmp_path / "tree", 12, seed=1, labels=True, splits=True)
+    other = eo.load_schema(eo.ben_ge.convert(tmp_path / "tree", tmp_path / "other", split="official"))
+    assert (other.splits, other.fields) == (copy.splits, copy.fields)
+    shutil.copy(other.path / "patches.csv", copy.path)
+    rule = rf"patches\.csv must be of these records: its first line `# fingerprint: {copy.fingerprint}`"
+    received = rf"Received: '# fingerprint: {other.fingerprint}'\. Write it anew with .*write_patch_table\(records\)"
+    with pytest.raises(RecordsError, match=rf"{rule}\. {received}"):
+        read_patch_table(copy, "train")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "must be of these records: .*Received: ''"),
+        (b"patch_id,split,shard,offset,tile,column,row,date\n", "must be of these records: .*Received: 'patch_id,"),
+        (b"\xff\xfe\x00", "must be UTF-8 text"),
+    ],
+)
+def test_table_that_does_not_say_whose_it_is(copy, content, words):
+    (copy.path / "patches.csv").write_bytes(content)
+    with pytest.raises(RecordsError, match=words + r".* Write it anew with .*write_patch_table\(records\)"):
+        read_patch_table(copy, "train")
+
+
+def test_table_that_cannot_be_read(copy):
+    (copy.path / "patches.csv").unlink()
+    (copy.path / "patches.csv").mkdir()
+    with pytest.raises(RecordsError, match=r"patches\.csv must be readable\. Received: Is a directory"):
+        read_patch_table(copy, "train")
+
+
+def test_shard_that_was_cut(copy):
+    (shard,) = shard_files(copy, "val")
+    truncate(Path(shard), -5)
+    with pytest.raises(RecordsError, match=rf"{shard} must be a whole shard\. Convert the source again"):
+        write_patch_table(copy)
+    assert list(copy.path.glob(".*")) == []
 
 
 def test_directory_that_cannot_be_written(copy, monkeypatch):

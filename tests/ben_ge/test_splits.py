@@ -323,7 +323,7 @@ def test_index_file_that_cannot_be_written(tmp_path, monkeypatch):
         ("", "an empty file"),
         ("# kind: grouped\n", "must hold at least one patch id"),
         ("patch_id,split\n", "must hold at least one patch id"),
-        ("a\nb\n", r"must have the header `patch_id,split`; pass a plain list as `patches=`"),
+        ("a\nb\n", r"must have the header `patch_id,split`\. Received: ids alone"),
         ("patch_id,side\na,train\n", r"header of an index file must be .* Received: 'patch_id,side'"),
         ("patch_id,split\na,train\na,test\n", r"so in one split\. Received: a in lines 2 and 3"),
         ("patch_id,split\na,train\nb\n", r"must hold patch_id and split\. Received: 'b' in line 3"),
