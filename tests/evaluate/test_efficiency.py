@@ -5,11 +5,11 @@ import functools
 import keras
 import numpy as np
 import pytest
-from cases import hand_scores
 
 from eokeras import ben_ge, evaluate, models
 from eokeras.errors import InvalidArgumentError
 from eokeras.evaluate.efficiency import LabelEfficiency
+from tests.evaluate.cases import hand_scores
 
 
 def curves(metric="accuracy", **values):

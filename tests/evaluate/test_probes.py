@@ -246,10 +246,10 @@ def test_neighbours_vote_by_cosine():
         return np.broadcast_to(x, (SIZE, SIZE, 2)).astype("float32")
 
     def data(angles, zones, seasons, length=1.0):
-        arrays = world(len(angles), 1)
+        names = {key: values[: len(angles)] for key, values in world(4, 1)[2].items()}
         inputs = {"s2": np.stack([patch(angle, length) for angle in angles])}
         targets = {"climate_zone": np.array(zones, "int32"), "season": np.array(seasons, "float32")}
-        return dataset((inputs, targets, arrays[2]), targets=("climate_zone", "season"))
+        return dataset((inputs, targets, names), targets=("climate_zone", "season"))
 
     train, test = data([0, 60, 180], [3, 7, 7], [0.2, 0.8, 0.5]), data([20], [3], [0.0], length=4.0)
     found = evaluate.neighbour_probe(encoder(), train, test, SCHEMA, neighbours=2, temperature=0.5)

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from checks import assert_same
 
 from eokeras.errors import InvalidArgumentError
 from eokeras.models import LayerwiseAdamW, layer_rates, multitask, scene_head, unet, unet_encoder
+from tests.checks import assert_same
 
 
 def chain(*units):
