@@ -15,7 +15,7 @@ from eokeras.errors import InvalidArgumentError, check_number
 from eokeras.evaluate.embeddings import pooled
 from eokeras.evaluate.predictions import named_inputs
 from eokeras.models.encoders.contract import check_positive
-from eokeras.pretrain.contrastive import EMBEDDINGS, ViewPretrainer
+from eokeras.pretrain.contrastive import EMBEDDINGS, ContrastivePretrainer, ViewPretrainer
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,9 @@ class CollapseGuard(keras.callbacks.Callback):
 
     Before training it checks that the views of the batch differ (`check_views`). Then, after every epoch or every
     `steps` batches, it measures the embeddings that the loss sees, or the encoder's features where a model has none
-    (`MaskedAutoencoder`). A run counts as collapsed when, twice in a row, all embeddings point in one direction, lie on
-    a line, or have shrunk to a hundredth of their spread before training; or, at once, when one is not finite. It is
+    (`MaskedAutoencoder`). A run counts as collapsed when, twice in a row, all embeddings lie on a line, have shrunk to a
+    hundredth of their spread before training, or, in contrastive learning, point in one direction; or, at once, when
+    one is not finite. It is
     stopped with a warning, and `collapsed` holds the sentence. Logs: `embedding_deviation`,
     `embedding_effective_rank`, ... (see `EmbeddingHealth`).
 
@@ -126,7 +127,7 @@ class CollapseGuard(keras.callbacks.Callback):
         dataset: as given to `fit`; its first batch is taken. Or one batch, (inputs, ...) or a dict of inputs.
         steps: check every so many batches; None: at the end of each epoch.
         patience: checks in a row that must look collapsed.
-        largest_cosine: a mean cosine above it is a collapse.
+        largest_cosine: a mean cosine above it is a collapse, where the loss is of cosines.
         smallest_rank: an effective rank below it is a collapse.
 
     Raises:
@@ -186,7 +187,8 @@ class CollapseGuard(keras.callbacks.Callback):
     def _suspicion(self, health: EmbeddingHealth) -> str:
         if health.deviation <= 0.01 * self._first_deviation:
             return f"embeddings have shrunk to a point (deviation {health.deviation:.2g})"
-        if health.mean_cosine > self.largest_cosine:
+        # Only where the loss sees directions: VICReg and features may lie far from the origin and yet be spread out.
+        if isinstance(self.model, ContrastivePretrainer) and health.mean_cosine > self.largest_cosine:
             return f"embeddings of all patches point in one direction (mean cosine {health.mean_cosine:.3f})"
         if health.effective_rank < self.smallest_rank:
             return f"embeddings of all patches lie on a line (effective rank {health.effective_rank:.2f})"

@@ -24,13 +24,14 @@ PROJECTION = (8, 4)
 
 
 def encoder():
-    return models.unet((16, 16, 3), width=2, name="x")
+    return models.unet((16, 16, 3), width=8, name="x")
 
 
-def views(patches=16, seed=0, noise=0.3):
+def views(patches=16, seed=0, noise=0.3, tint=0.0):
     """A dataset of one batch: two views of patches with colours of their own, one after the other."""
     random = np.random.default_rng(seed)
     colours = np.repeat(random.normal(size=(patches, 1, 1, 3)), 2, axis=0)
+    colours = colours + tint * random.normal(size=colours.shape)
     x = colours + noise * random.normal(size=(2 * patches, 16, 16, 3))
     return tf.data.Dataset.from_tensor_slices(({"x": x.astype("float32")}, {})).batch(2 * patches)
 
@@ -141,8 +142,8 @@ def test_a_constant_encoder_is_caught_though_the_loss_is_finite():
 def test_vicreg_without_its_variance_is_caught():
     keras.utils.set_random_seed(0)
     model = VICRegPretrainer(encoder(), variance=0.0, covariance=0.0, projection=PROJECTION)
-    model.compile(keras.optimizers.SGD(0.02, momentum=0.9))
-    guard, history = run(model, epochs=400)
+    model.compile(keras.optimizers.SGD(0.003, momentum=0.9))
+    guard, history = run(model, epochs=400, data=views(tint=2.0))
     assert guard.collapsed is not None
     assert history["loss"][-1] < 0.1 * history["loss"][0]  # and the loss falls all the while
     assert len(history["loss"]) < 400
@@ -197,7 +198,7 @@ def test_models_without_embeddings_are_watched_by_their_features():
     model.compile("adam", "mse")
     x = {"x": np.random.default_rng(0).normal(size=(8, 16, 16, 3)).astype("float32")}
     guard = CollapseGuard(x)
-    logs = model.fit(x, np.zeros((8, 16, 16, 2)), epochs=2, verbose=0, callbacks=[guard]).history
+    logs = model.fit(x, np.zeros((8, 16, 16, 8)), epochs=2, verbose=0, callbacks=[guard]).history
     assert len(logs["embedding_deviation"]) == 2
     assert "embedding_alignment" not in logs
 
