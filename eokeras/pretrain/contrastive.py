@@ -1,6 +1,6 @@
 """Pretrainers that bring together what belongs to one patch: two views of it, or what two sensors saw.
 
-Letters: B batch, V views, K embeddings of a patch, F features, D numbers of an embedding.
+Letters: B patches of a batch, V views, K embeddings of a patch, F features, D numbers of an embedding.
 """
 
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from itertools import combinations
 import keras
 from keras import layers, ops
 
+from eokeras.ben_ge.input_names import view_name
 from eokeras.errors import InvalidArgumentError, check_number
 from eokeras.evaluate.embeddings import chosen_level
 from eokeras.models.encoders.contract import VECTOR, check_positive
@@ -22,9 +23,10 @@ EMBEDDINGS = "embeddings"
 class ViewPretrainer(keras.Model):
     """What both methods share: K embeddings of every patch, and a loss on each pair of them.
 
-    `compile(optimizer)` and `fit` on batches (inputs, targets) of `make_dataset`. With V views per patch, batches hold
-    the views of a patch one after the other, as `augment.views` makes them. Every encoder gives one
-    embedding for each view, so K is V times the number of encoders; the loss is the mean over all pairs.
+    `compile(optimizer)` and `fit` on batches (inputs, targets) of `make_dataset`, for two views or more with
+    `augment=eo.augment.views(first, second)`. Every encoder gives one embedding for each view, so K is V times the
+    number of encoders; the loss is the mean over all pairs. All views of a batch pass an encoder together, so that
+    batch normalisation cannot tell them apart.
 
     Args:
         encoders: an encoder, or a dict of name -> encoder for several sensors: functional models with named inputs
@@ -33,18 +35,20 @@ class ViewPretrainer(keras.Model):
         projection: units of the projector's hidden and of its last layer D. All encoders share the projector, so their
             levels must be equally wide. It is thrown away after pretraining.
         heads: dict of task -> head for pretext tasks on the same features, whose losses are added; give `compile` their
-            `loss` and `loss_weights`, as for `models.multitask`. For one encoder only.
+            `loss` and `loss_weights`, as for `models.multitask`. They answer for the first view, which targets are of.
+            For one encoder only.
         level: level of the encoders, averaged over the patch, that is projected; None: the one that `scene_head` reads.
 
     Input shape:
-        A dict of the encoders' inputs, (B V, ...), calibrated float32; further keys are left alone.
+        A dict of the encoders' inputs, (B, ...), calibrated float32; with several views `s2_view_1`, `s2_view_2`, ...
+        Further keys are left alone.
 
     Output shape:
-        A dict of `embeddings` (B, K, D) float32, and the outputs of the tasks (B V, ...).
+        A dict of `embeddings` (B, K, D) float32, and the outputs of the tasks (B, ...).
 
     Raises:
         InvalidArgumentError: an encoder gives no dict of levels, levels are not equally wide, there is nothing to
-            compare, heads come with several encoders, or a batch has no whole number of views.
+            compare, heads come with several encoders, or an input or a view of it is missing.
     """
 
     def __init__(self, encoders, views=2, projection=(256, 128), heads=None, level=None, trunks=None, **kwargs):
@@ -98,11 +102,25 @@ class ViewPretrainer(keras.Model):
         embeddings, outputs = [], {}
         for trunk in self.trunks.values():
             # By name, so that what a trunk does not read can never shift what it reads.
-            found = dict(trunk({tensor.name: inputs[tensor.name] for tensor in trunk.inputs}, training=training))
+            found = dict(trunk({x.name: self._all_views(inputs, x.name) for x in trunk.inputs}, training=training))
             z = self.projector(found.pop(EMBEDDINGS), training=training)
-            embeddings.append(ops.reshape(z, (-1, self.views, z.shape[-1])))
-            outputs |= found
-        return {EMBEDDINGS: ops.concatenate(embeddings, axis=1), **outputs}
+            embeddings += ops.split(z, self.views)
+            outputs |= {task: ops.split(output, self.views)[0] for task, output in found.items()}
+        return {EMBEDDINGS: ops.stack(embeddings, axis=1), **outputs}
+
+    def input_names(self, name):
+        """Names of the views of an input: ["s2"], or ["s2_view_1", "s2_view_2"]."""
+        return [name] if self.views == 1 else [view_name(name, view + 1) for view in range(self.views)]
+
+    def _all_views(self, inputs, name):
+        """An input in all views (V B, ...), first all patches in the first view."""
+        lacking = [view for view in self.input_names(name) if view not in inputs]
+        if lacking:
+            way = " Make it with `augment=eo.augment.views(...)`." if self.views > 1 else ""
+            raise InvalidArgumentError(
+                f"`inputs` must hold {', '.join(self.input_names(name))}. Received: {', '.join(sorted(inputs))}.{way}"
+            )
+        return ops.concatenate([inputs[view] for view in self.input_names(name)], axis=0)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         z = y_pred[EMBEDDINGS]

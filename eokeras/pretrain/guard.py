@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 import keras
 import numpy as np
 
+from eokeras.ben_ge.input_names import split_view, view_name
 from eokeras.errors import InvalidArgumentError, check_number
 from eokeras.evaluate.embeddings import pooled
 from eokeras.evaluate.predictions import named_inputs
@@ -83,29 +84,25 @@ def _unit(z: np.ndarray) -> np.ndarray:
     return np.where(length > 0, z / np.maximum(length, 1e-300), np.eye(z.shape[-1])[0])  # all zeros: one direction
 
 
-def check_views(inputs: Mapping[str, np.ndarray], views: int = 2) -> None:
+def check_views(inputs: Mapping[str, np.ndarray]) -> None:
     """Checks that the views of a batch differ: augmenters that do nothing make a loss that is perfect and worthless.
 
     Args:
-        inputs: one batch, the views of a patch one after the other: name -> (N V, ...).
-        views: V.
+        inputs: one batch of `make_dataset(augment=views(...))`: `s2_view_1` (N, ...), `s2_view_2`, ...; what is no
+            view is left alone.
 
     Raises:
-        InvalidArgumentError: in more than half of the patches two views are equal in every input.
+        InvalidArgumentError: in more than half of the patches a view equals the first in every input.
     """
-    check_positive("views", views)
-    equal = []
-    for name, values in inputs.items():
-        values = np.asarray(values)
-        if len(values) % views:
-            rule = f"`inputs` must hold {views} views of each patch, one after the other."
-            raise InvalidArgumentError(f"{rule} Received: {len(values)} rows of {name!r}.")
-        values = values.reshape(-1, views, *values.shape[1:])
-        rest = tuple(range(2, values.ndim))
-        same = (values == values[:, :1]) | (np.isnan(values) & np.isnan(values[:, :1]))
-        equal.append(same.all(axis=rest)[:, 1:].any(axis=1))  # (N,)
-    share = float(np.mean(np.all(equal, axis=0)))
-    if views > 1 and share > 0.5:
+    equal: dict[int, list[np.ndarray]] = {}
+    for key, values in inputs.items():
+        name, view = split_view(key)
+        if view is not None and view > 1:
+            first, values = np.asarray(inputs[view_name(name, 1)]), np.asarray(values)
+            same = (values == first) | (np.isnan(values) & np.isnan(first))
+            equal.setdefault(view, []).append(same.reshape(len(same), -1).all(axis=1))
+    share = max((float(np.mean(np.all(found, axis=0))) for found in equal.values()), default=0.0)
+    if share > 0.5:
         raise InvalidArgumentError(
             "`inputs` must hold views that differ: give `make_dataset` an `augment` that changes them, drawn anew for "
             f"each view. Received: equal views of {share:.0%} of the patches."
@@ -117,11 +114,14 @@ class CollapseGuard(keras.callbacks.Callback):
 
     Before training it checks that the views of the batch differ (`check_views`). Then, after every epoch or every
     `steps` batches, it measures the embeddings that the loss sees, or the encoder's features where a model has none
-    (`MaskedAutoencoder`). A run counts as collapsed when, twice in a row, all embeddings lie on a line, have shrunk to a
-    hundredth of their spread before training, or, in contrastive learning, point in one direction; or, at once, when
-    one is not finite. It is
+    (`MaskedAutoencoder`). A run counts as collapsed when, twice in a row, all embeddings lie on a line, have shrunk
+    to a hundredth of their spread before training, or, in contrastive learning, point in one direction; or, at
+    once, when one is not finite. It is
     stopped with a warning, and `collapsed` holds the sentence. Logs: `embedding_deviation`,
     `embedding_effective_rank`, ... (see `EmbeddingHealth`).
+
+    Embeddings are those of inference, where batch normalisation uses means that take about a hundred steps to settle;
+    until then a healthy run may look collapsed.
 
     Args:
         dataset: as given to `fit`; its first batch is taken. Or one batch, (inputs, ...) or a dict of inputs.
@@ -129,6 +129,7 @@ class CollapseGuard(keras.callbacks.Callback):
         patience: checks in a row that must look collapsed.
         largest_cosine: a mean cosine above it is a collapse, where the loss is of cosines.
         smallest_rank: an effective rank below it is a collapse.
+        settle_steps: batches before which nothing but infinite numbers counts.
 
     Raises:
         InvalidArgumentError: a number breaks its rule, or, at the beginning of `fit`, views do not differ.
@@ -137,7 +138,7 @@ class CollapseGuard(keras.callbacks.Callback):
         >>> model.fit(train, epochs=50, callbacks=[CollapseGuard(train)])  # doctest: +SKIP
     """
 
-    def __init__(self, dataset, steps=None, patience=2, largest_cosine=0.99, smallest_rank=1.5):
+    def __init__(self, dataset, steps=None, patience=2, largest_cosine=0.99, smallest_rank=1.5, settle_steps=100):
         super().__init__()
         check_positive("patience", patience)
         if steps is not None:
@@ -148,19 +149,21 @@ class CollapseGuard(keras.callbacks.Callback):
         self.smallest_rank = check_number("smallest_rank", smallest_rank, above=0)
         self.collapsed: str | None = None
         self.history: list[EmbeddingHealth] = []
-        self._first_deviation, self._suspicions = 0.0, 0
+        self.settle_steps = int(check_number("settle_steps", settle_steps, at_least=0))
+        self._first_deviation, self._suspicions, self._seen = 0.0, 0, 0
         self._features: keras.Model | None = None
 
     def on_train_begin(self, logs=None):
         """Checks the views, and measures the embeddings before training."""
         if isinstance(self.model, ViewPretrainer):
-            check_views(self._known_inputs(), self.model.views)
-        self.collapsed, self.history, self._suspicions, self._features = None, [], 0, None
+            check_views(self._known_inputs())
+        self.collapsed, self.history, self._suspicions, self._seen, self._features = None, [], 0, 0, None
         embeddings = self._embeddings()
         self._first_deviation = embedding_health(embeddings).deviation if np.isfinite(embeddings).all() else 0.0
 
     def on_train_batch_end(self, batch, logs=None):
         """Checks every `steps` batches."""
+        self._seen += 1
         if self.steps is not None and (batch + 1) % self.steps == 0:
             self._check({})
 
@@ -179,7 +182,7 @@ class CollapseGuard(keras.callbacks.Callback):
         health = embedding_health(embeddings)
         self.history.append(health)
         logs |= _as_logs(health)
-        reason = self._suspicion(health)
+        reason = self._suspicion(health) if self._seen >= self.settle_steps else ""
         self._suspicions = self._suspicions + 1 if reason else 0
         if self._suspicions >= self.patience:
             self._stop(reason)
@@ -201,7 +204,8 @@ class CollapseGuard(keras.callbacks.Callback):
             warnings.warn(self.collapsed, stacklevel=2)
 
     def _known_inputs(self) -> dict:
-        known = {tensor.name for trunk in self.model.trunks.values() for tensor in trunk.inputs}
+        names = [tensor.name for trunk in self.model.trunks.values() for tensor in trunk.inputs]
+        known = {view for name in names for view in self.model.input_names(name)}
         return {name: values for name, values in self.inputs.items() if name in known}
 
     def _embeddings(self) -> np.ndarray:

@@ -28,12 +28,11 @@ def encoder():
 
 
 def views(patches=16, seed=0, noise=0.3, tint=0.0):
-    """A dataset of one batch: two views of patches with colours of their own, one after the other."""
+    """A dataset of one batch: two views of patches with colours of their own, tinted anew in each view."""
     random = np.random.default_rng(seed)
-    colours = np.repeat(random.normal(size=(patches, 1, 1, 3)), 2, axis=0)
-    colours = colours + tint * random.normal(size=colours.shape)
-    x = colours + noise * random.normal(size=(2 * patches, 16, 16, 3))
-    return tf.data.Dataset.from_tensor_slices(({"x": x.astype("float32")}, {})).batch(2 * patches)
+    colours = random.normal(size=(1, patches, 1, 1, 3)) + tint * random.normal(size=(2, patches, 1, 1, 3))
+    first, second = (colours + noise * random.normal(size=(2, patches, 16, 16, 3))).astype("float32")
+    return tf.data.Dataset.from_tensor_slices(({"x_view_1": first, "x_view_2": second}, {})).batch(patches)
 
 
 # --- Measures ----------------------------------------------------------------------------------------------
@@ -76,20 +75,19 @@ def test_what_cannot_be_measured_is_named(bad):
 
 
 def test_equal_views_are_an_error():
-    x = np.repeat(np.random.default_rng(0).normal(size=(6, 4, 4, 2)), 2, axis=0)
-    x[0, 0, 0, 0] = x[1, 0, 0, 0] = np.nan
+    x = np.random.default_rng(0).normal(size=(6, 4, 4, 2))
+    x[0, 0, 0, 0] = np.nan
+    same = {"s2_view_1": x, "s2_view_2": x.copy()}
     with pytest.raises(InvalidArgumentError, match=r"views that differ.*equal views of 100% of the patches"):
-        check_views({"s2": x})
-    moved = x.copy()
-    moved[::2] += 1e-3
-    check_views({"s2": moved})
-    check_views({"s2": x, "s1": moved})  # one sensor that differs is a difference
+        check_views(same)
+    check_views({"s2_view_1": x, "s2_view_2": x + 1e-3})
+    check_views(same | {"s1_view_1": x, "s1_view_2": x + 1})  # one sensor that differs is a difference
+    with pytest.raises(InvalidArgumentError, match="equal views of 100%"):  # the second differs, the third does not
+        check_views({"s2_view_1": x, "s2_view_2": x + 1, "s2_view_3": x})
     half = x.copy()
-    half[:6:2] += 1  # three of six patches: an augmentation by chance
-    check_views({"s2": half})
-    check_views({"s2": x}, views=1)
-    with pytest.raises(InvalidArgumentError, match="5 rows of 's2'"):
-        check_views({"s2": x[:5]})
+    half[:3] += 1  # three of six patches: an augmentation by chance
+    check_views({"s2_view_1": x, "s2_view_2": half})
+    check_views({"s2": x})
 
 
 def test_fit_refuses_equal_views_before_the_first_step():
@@ -108,7 +106,7 @@ def test_fit_refuses_equal_views_before_the_first_step():
 
 def run(model, epochs=12, data=None, **options):
     """(guard, history) of a run; warnings are errors, but for the guard's own."""
-    data = data or views()
+    data = data or views().repeat(10)
     guard = CollapseGuard(data, **options)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Collapsed")
@@ -133,9 +131,9 @@ def test_a_constant_encoder_is_caught_though_the_loss_is_finite():
     silent = keras.Model([x], {"stride_1": keras.layers.Conv2D(2, 1, kernel_initializer="zeros", trainable=False)(x)})
     model = ContrastivePretrainer(silent, projection=PROJECTION)
     model.compile("adam")
-    guard, history = run(model)
+    guard, history = run(model, settle_steps=30)
     assert "Collapsed: embeddings" in guard.collapsed
-    assert len(history["loss"]) == 2  # patience
+    assert len(history["loss"]) == 4  # 30 steps, and patience
     assert history["loss"][-1] == pytest.approx(math.log(2 * 16 - 1), rel=1e-3)
 
 
@@ -143,9 +141,9 @@ def test_vicreg_without_its_variance_is_caught():
     keras.utils.set_random_seed(0)
     model = VICRegPretrainer(encoder(), variance=0.0, covariance=0.0, projection=PROJECTION)
     model.compile(keras.optimizers.SGD(0.003, momentum=0.9))
-    guard, history = run(model, epochs=400, data=views(tint=2.0))
+    guard, history = run(model, epochs=400, data=views(tint=2.0).repeat(10))
     assert guard.collapsed is not None
-    assert history["loss"][-1] < 0.1 * history["loss"][0]  # and the loss falls all the while
+    assert history["loss"][-1] < 0.2 * history["loss"][0]  # and the loss falls all the while
     assert len(history["loss"]) < 400
 
 
@@ -169,7 +167,7 @@ def test_a_line_is_a_collapse_and_steps_are_counted():
     model.projector = keras.Sequential([model.projector, Line()])
     model.compile(keras.optimizers.SGD(0.0))
     data = views().repeat(6)
-    guard, history = run(model, epochs=1, data=data, steps=2, patience=3, largest_cosine=2.0)
+    guard, history = run(model, epochs=1, data=data, steps=2, patience=3, largest_cosine=2.0, settle_steps=0)
     assert "lie on a line (effective rank 1.00)" in guard.collapsed
     assert len(guard.history) == 3
     assert "embedding_effective_rank" in history
