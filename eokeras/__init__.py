@@ -30,6 +30,7 @@ _MODULES = (
     "models",
     "ops",
     "plot",
+    "pretrain",
     "report",
 )
 

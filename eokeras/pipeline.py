@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from eokeras import ops
 from eokeras.ben_ge import schema
-from eokeras.ben_ge.input_names import modality_of, presence_name
+from eokeras.ben_ge.input_names import modality_of, presence_name, split_view, view_count, view_name
 from eokeras.ben_ge.label_subsets import LabelSubset
 from eokeras.ben_ge.patch_table import shard_files
 from eokeras.ben_ge.records import RecordSchema, load_schema
@@ -82,7 +82,9 @@ def make_dataset(
         presence: adds an input `<input>_present` (B, 1) float32 of ones for each of `inputs` (one
             `s2_present` for its stored groups), for models that can do without a modality.
         shuffle: new order in every epoch.
-        augment: a function (batch, seed) -> batch, such as `eokeras.augment.dihedral()`.
+        augment: a function (batch, seed) -> batch, such as `eokeras.augment.dihedral()`. After
+            `eokeras.augment.views` every input comes once per view, as `s2_view_1`, `s2_view_2`; targets and
+            metadata are those of the first view.
         seed: makes order and augmentation repeatable.
         cache: None, "memory" (of stored records), or a path: files that begin with it hold the records.
         repeat: endless epochs, each shuffled anew.
@@ -144,7 +146,10 @@ def make_dataset(
     if augment is not None:  # before resampling: fewer and smaller numbers to move
         seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
         dataset = tf.data.Dataset.zip(dataset, seeds).map(augment, num_parallel_calls=tf.data.AUTOTUNE)
-    dataset = _map(dataset, _finish(record_schema, channels, targets, calibrate, masks, presence, metadata, labelled))
+    finish = _finish(record_schema, channels, targets, calibrate, masks, presence, metadata, labelled)
+    if count := view_count(dataset.element_spec):
+        finish = _finish_views(finish, count)
+    dataset = _map(dataset, finish)
     dataset = dataset.prefetch(tf.data.AUTOTUNE)
     dataset.recipe = recipe
     return dataset
@@ -280,5 +285,20 @@ def _finish(records, channels, targets, calibrate, masks, presence, metadata, la
         parts = select(made)
         # Metadata are fields as stored; an input of the same name holds calibrated numbers.
         return (*parts, {name: stored[name] for name in metadata}) if metadata else parts
+
+    return apply
+
+
+def _finish_views(finish, count: int):
+    """Finishes every view by itself; what is not an input comes from the first."""
+
+    def apply(stored):
+        batches = {number: {} for number in range(1, count + 1)}
+        for name, values in stored.items():
+            field, number = split_view(name)
+            batches[number][field] = values
+        parts = {number: finish(batch) for number, batch in batches.items()}
+        inputs = {view_name(name, number): x for number, (found, *_) in parts.items() for name, x in found.items()}
+        return (inputs, *parts[1][1:])
 
     return apply

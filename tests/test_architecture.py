@@ -47,6 +47,7 @@ ROOMS = (
     "metrics",
     "balance",
     "callbacks",
+    "pretrain",
     "evaluate",
     "saved_model",
     "plot",
@@ -64,10 +65,12 @@ SPLIT_ROOMS = {
     "ben_ge.splits": ("splits", "label_subsets"),
     "ben_ge.builder": ("statistics", "records", "patch_table", "label_budget", "builder"),
     "models.encoders": ("contract", "convolutional", "residual", "transformer", "scalars"),
+    "augment": ("composition", "missing", "geometry", "resized_crop", "radiometry", "erasing"),
     "losses": ("labelled", "classes", "by_task"),
     "metrics": ("epochs", "classes", "numbers", "by_task"),
     "models.fusion": ("joints", "branches", "by_channels", "by_level", "attention", "conditioning", "presence"),
     "balance": ("rules", "uncertainty", "task_losses", "gradients", "gradient_rules", "balanced_model", "cosines"),
+    "pretrain": ("objectives", "contrastive", "embedding_statistics", "guard", "online_probes"),
 }
 
 

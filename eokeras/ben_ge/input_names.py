@@ -1,5 +1,6 @@
 """Names of inputs: which belong to one modality, and what tells that it is there."""
 
+import re
 from collections.abc import Iterable
 
 from eokeras.ben_ge.schema import S2_GROUPS
@@ -9,6 +10,25 @@ MASK = "_mask"
 
 PRESENT = "_present"
 """Ends the name of an input that is 0 where a whole modality is missing: `s1_present`."""
+
+VIEW = "_view_"
+"""Stands before the number of a view, counted from 1, at the end of a name: `s2_view_1`, `s1_mask_view_2`."""
+
+
+def view_name(name: str, number: int) -> str:
+    """Name of an entry in a view: `s2`, 1 -> `s2_view_1`."""
+    return f"{name}{VIEW}{number}"
+
+
+def split_view(name: str) -> tuple[str, int | None]:
+    """Name without its view, and the number of the view: `s2_view_1` -> `s2`, 1; `s2` -> `s2`, None."""
+    match = re.fullmatch(rf"(.+){VIEW}([1-9]\d*)", name)
+    return (match[1], int(match[2])) if match else (name, None)
+
+
+def view_count(names: Iterable[str]) -> int:
+    """How many views the named entries belong to; 0 where they are no views."""
+    return len({number for _, number in map(split_view, names) if number is not None})
 
 
 def presence_name(modality: str) -> str:

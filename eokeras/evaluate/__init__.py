@@ -3,9 +3,12 @@
 from eokeras.evaluate.baseline_models import baselines
 from eokeras.evaluate.comparison import Comparison, Difference, compare
 from eokeras.evaluate.costs import Cost, cost
+from eokeras.evaluate.efficiency import EqualLabels, LabelEfficiency, fine_tuning, label_efficiency
+from eokeras.evaluate.embeddings import Embeddings, embed
 from eokeras.evaluate.importance import ModalityImportance, modality_importance
 from eokeras.evaluate.intervals import ReplicateComparison, paired_over_replicates
 from eokeras.evaluate.predictions import score
+from eokeras.evaluate.probes import linear_probe, neighbour_probe
 from eokeras.evaluate.scores import ILLUSTRATION, SIMULATED, Estimate, Scores, TaskScore, write_scores
 from eokeras.evaluate.sharing import compare_sharing
 from eokeras.evaluate.sharing_costs import SharingCosts, sharing_costs
@@ -19,7 +22,10 @@ __all__ = [
     "Comparison",
     "Cost",
     "Difference",
+    "Embeddings",
+    "EqualLabels",
     "Estimate",
+    "LabelEfficiency",
     "ModalityImportance",
     "RelativeChange",
     "ReplicateComparison",
@@ -35,7 +41,12 @@ __all__ = [
     "compare_sharing",
     "compare_subsets",
     "cost",
+    "embed",
+    "fine_tuning",
+    "label_efficiency",
+    "linear_probe",
     "modality_importance",
+    "neighbour_probe",
     "paired_over_replicates",
     "relative_change",
     "score",

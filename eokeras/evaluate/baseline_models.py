@@ -10,6 +10,7 @@ import numpy as np
 from eokeras.ben_ge import schema as facts
 from eokeras.ben_ge.places import unit_vectors
 from eokeras.errors import InvalidArgumentError
+from eokeras.evaluate.pixels import sample_pixels
 from eokeras.evaluate.predictions import METADATA, Predict, class_names, score_predictors
 from eokeras.evaluate.scores import Scores, kind_of
 
@@ -20,7 +21,6 @@ PIXELS = "random forest per pixel"
 
 _FOREST_TREES = 100
 _PIXEL_TREES = 20  # one of 1.4 million pixels per 100 patches each
-_PIXELS_PER_PATCH = 200
 
 
 def baselines(train, test, schema, *, seed: int = 0, resamples: int = 1000, pixels: int = 50_000) -> tuple[Scores, ...]:
@@ -179,7 +179,7 @@ def _by_pixel(train, test, schema, task, pixels, options) -> Scores:
         return _left_out(name, schema, "the datasets read neither s2 nor s1")
     bands = {"s2": facts.RASTERS["s2_10m"].bands} if "s2" in used else None
     train = _read_as(train, used, (task,), bands=bands, calibrate="standardise")
-    values, labels = _sample_pixels(train, task, used, pixels, options["seed"])
+    values, labels = sample_pixels(_pixels_of(train, task, used), pixels, options["seed"])
     if not len(labels):
         return _left_out(name, schema, "the training split has no labels")
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
@@ -200,31 +200,10 @@ def _by_pixel(train, test, schema, task, pixels, options) -> Scores:
     return Scores(scores.name, scores.tasks, scores.patch_ids, (), (note,), scores.simulated)
 
 
-def _sample_pixels(dataset, task, used, limit, seed) -> tuple[np.ndarray, np.ndarray]:
-    """A uniform sample of the labelled pixels drawn from each patch: values (n, C) and labels (n,), n <= `limit`.
-
-    Every pixel gets a random number and the lowest are kept, so memory stays bounded however
-    many patches there are.
-    """
-    random = np.random.default_rng(seed)
-    kept: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+def _pixels_of(dataset, task, used):
+    """Batches of stacked channels (B, H, W, C) and references (B, H, W)."""
     for inputs, labels, _ in dataset.as_numpy_iterator():
-        reference = labels[task].reshape(len(labels[task]), -1)
-        channels = np.concatenate([inputs[name] for name in used], axis=-1)
-        channels = channels.reshape(*reference.shape, -1)
-        count = min(_PIXELS_PER_PATCH, reference.shape[1])
-        pixel = np.argsort(random.random(reference.shape), axis=1)[:, :count]
-        patch = np.arange(len(reference))[:, None]
-        drawn = reference[patch, pixel].ravel(), channels[patch, pixel].reshape(-1, channels.shape[-1])
-        labelled = drawn[0] != facts.VOID if kind_of(task) == "map" else np.isfinite(drawn[0])
-        new = random.random(labelled.sum()), drawn[0][labelled], drawn[1][labelled]
-        kept = new if kept is None else tuple(np.concatenate(pair) for pair in zip(kept, new, strict=True))
-        if len(kept[0]) > limit:
-            lowest = np.argpartition(kept[0], limit)[:limit]
-            kept = tuple(part[lowest] for part in kept)
-    if kept is None:
-        return np.zeros((0, 1)), np.zeros(0, "int64")
-    return kept[2], kept[1]
+        yield np.concatenate([inputs[name] for name in used], axis=-1), labels[task]
 
 
 def _score(name, predict: Predict, dataset, schema, options) -> Scores:

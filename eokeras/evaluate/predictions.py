@@ -105,8 +105,11 @@ def score_predictors(
     return tuple(scores[name] for name in predictors)
 
 
-def with_metadata(dataset):
+def with_metadata(dataset, needs_target: bool = True):
     """The dataset with patch names, tiles and dates as a third dict, in order and not augmented, where it can.
+
+    Args:
+        needs_target: whether a data set without targets is an error.
 
     Raises:
         InvalidArgumentError: `dataset` is endless, or does not yield `(inputs, targets)` dicts.
@@ -120,7 +123,7 @@ def with_metadata(dataset):
         raise InvalidArgumentError(
             f"`dataset` must yield (inputs, targets) or (inputs, targets, metadata), each a dict. Received: {spec}."
         )
-    if not spec[1]:
+    if needs_target and not spec[1]:
         raise InvalidArgumentError("`dataset` must have at least one target. Received: none.")
     if int(dataset.cardinality()) == -1:  # tf.data.INFINITE_CARDINALITY
         raise InvalidArgumentError("`dataset` must end. Received: a dataset that repeats for ever.")
@@ -158,18 +161,9 @@ def check_outputs(model, tasks) -> None:
 
 def model_predictor(model, tasks) -> Predict:
     """The model as a predictor: logits or values become class ids, labels or numbers in the shape of the reference."""
-    names = [tensor.name for tensor in model.inputs] if getattr(model, "inputs", None) else None
 
     def predict(inputs, shapes):
-        # By name, so that an input that the model does not know can never shift the others.
-        lacking = [key for key in names or () if key not in inputs]
-        if lacking:
-            way = " Make it with `presence=True`." if any(key.endswith(PRESENT) for key in lacking) else ""
-            raise InvalidArgumentError(
-                f"`dataset` must hold every input of the model. Received: inputs {sorted(inputs)}, "
-                f"which lack {', '.join(map(repr, lacking))}.{way}"
-            )
-        outputs = model.predict_on_batch({key: inputs[key] for key in names} if names else inputs)
+        outputs = model.predict_on_batch(named_inputs(model, inputs))
         if not isinstance(outputs, dict):
             outputs = dict(zip(tasks, [outputs], strict=False)) if len(tasks) == 1 else {}
         lacking = [task for task in tasks if task not in outputs]
@@ -181,6 +175,23 @@ def model_predictor(model, tasks) -> Predict:
         return {task: _decide(task, np.asarray(outputs[task], "float32"), shapes[task]) for task in tasks}
 
     return predict
+
+
+def named_inputs(model, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """The inputs that a model asks for, by name, so that one that it does not know can never shift the others.
+
+    Raises:
+        InvalidArgumentError: one is lacking.
+    """
+    names = [tensor.name for tensor in getattr(model, "inputs", None) or ()]
+    lacking = [key for key in names if key not in inputs]
+    if lacking:
+        way = " Make it with `presence=True`." if any(key.endswith(PRESENT) for key in lacking) else ""
+        raise InvalidArgumentError(
+            f"`dataset` must hold every input of the model. Received: inputs {sorted(inputs)}, "
+            f"which lack {', '.join(map(repr, lacking))}.{way}"
+        )
+    return {key: inputs[key] for key in names} if names else inputs
 
 
 def _decide(task: str, output: np.ndarray, shape: tuple) -> np.ndarray:

@@ -42,12 +42,12 @@ class Tally:
         """Scores by predictor, of all patches so far."""
         if not any(self._statistics.values()):
             raise InvalidArgumentError("`dataset` must hold at least one patch. Received: an empty dataset.")
-        columns = {key: _as_text(np.concatenate(values)) for key, values in self._metadata.items()}
+        columns = {key: as_text(np.concatenate(values)) for key, values in self._metadata.items()}
         options = {"seed": seed, "resamples": resamples}
         return {name: _scores(name, tasks, columns, self._schema, options) for name, tasks in self._statistics.items()}
 
 
-def _as_text(values: np.ndarray) -> np.ndarray:
+def as_text(values: np.ndarray) -> np.ndarray:
     """Strings as TensorFlow gives them (bytes, UTF-8) -> str."""
     return np.array([value.decode() if isinstance(value, bytes) else str(value) for value in values])
 

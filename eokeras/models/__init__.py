@@ -13,10 +13,11 @@ from eokeras.models.fusion import (
 from eokeras.models.heads import dense_regression_head, map_head, regression_head, scene_head
 from eokeras.models.sizing import match_parameters
 from eokeras.models.tasks import multitask
-from eokeras.models.transfer import load_by_band
+from eokeras.models.transfer import LayerwiseAdamW, layer_rates, load_by_band
 from eokeras.models.twins import single_task_twins
 
 __all__ = [
+    "LayerwiseAdamW",
     "cross_attention_fusion",
     "dense_encoder",
     "dense_regression_head",
@@ -25,6 +26,7 @@ __all__ = [
     "film",
     "gated_fusion",
     "late_fusion",
+    "layer_rates",
     "load_by_band",
     "map_head",
     "match_parameters",

@@ -168,7 +168,7 @@ def _pointwise_map(levels, units, level, task, name):
 
 def _pooled_head(units, pooling, dropout, level):
     def head(levels, name):
-        chosen = level or _scene_level(levels)
+        chosen = level or scene_level(levels)
         x = _pick(levels, chosen, name)
         if chosen != VECTOR:
             _check_map(x, chosen)
@@ -188,7 +188,7 @@ def _pool(x, pooling, name):
     return layers.Flatten(name=f"{name}_flatten")(x)
 
 
-def _scene_level(levels):
+def scene_level(levels):
     """Which level describes the whole patch best: no map, or the map that was made from all others."""
     maps = map_levels(levels)
     if VECTOR in levels:

@@ -1,12 +1,14 @@
-"""Transfer: start a model from the weights of another that was trained on other bands.
+"""Transfer: start a model from the weights of another, of other bands too, and train its layers at rates of their own.
 
 Letters: C channels (bands), F filters.
 """
 
+from collections.abc import Mapping
+
 import keras
 import numpy as np
 
-from eokeras.errors import InvalidArgumentError
+from eokeras.errors import InvalidArgumentError, check_number
 
 
 def load_by_band(model, source, bands, source_bands):
@@ -108,3 +110,97 @@ def _check_bands(argument, bands, kernel):
             f"Received: {', '.join(map(str, names))}."
         )
     return names
+
+
+def layer_rates(encoder, first=0.1, last=1.0):
+    """A factor of the learning rate for every weight of a pretrained encoder, for `LayerwiseAdamW`.
+
+    Early layers see what most images share and need to change least; so factors grow from the encoder's first layer
+    with weights to its last, each by the same ratio.
+
+    Args:
+        encoder: the pretrained model, alone or as part of the model that is trained.
+        first, last: factors of its first and last layer, above 0.
+
+    Returns:
+        Dict of weight path -> factor.
+
+    Raises:
+        InvalidArgumentError: `encoder` is no built model, or a factor is no number above 0.
+
+    Example:
+        >>> from eokeras.models import unet
+        >>> rates = layer_rates(unet((32, 32, 3), width=2, name="s2"), first=0.01)
+        >>> round(min(rates.values()), 3), round(max(rates.values()), 3)
+        (0.01, 1.0)
+
+    Reference:
+        Howard and Ruder 2018, Universal language model fine-tuning (discriminative fine-tuning),
+        https://arxiv.org/abs/1801.06146
+    """
+    first, last = check_number("first", first, above=0), check_number("last", last, above=0)
+    _weights("encoder", encoder)
+    layers = [layer for layer in _flat_layers(encoder) if layer.trainable_weights]
+    factors = np.geomspace(first, last, len(layers)) if len(layers) > 1 else [last]
+    rates = {}
+    for layer, factor in zip(layers, factors, strict=True):
+        rates |= {weight.path: float(factor) for weight in layer.trainable_weights}
+    return rates
+
+
+def _flat_layers(model):
+    """Layers in their order, those of models inside of the model in its place."""
+    for layer in model.layers:
+        yield from _flat_layers(layer) if isinstance(layer, keras.Model) else (layer,)
+
+
+@keras.saving.register_keras_serializable(package="eokeras")
+class LayerwiseAdamW(keras.optimizers.Adam):
+    """AdamW with a factor of the learning rate for some of the weights.
+
+    Scaling gradients would do nothing: Adam divides by their size. The decay of a weight falls with its rate.
+
+    Args:
+        rates: dict of weight path -> factor, from `layer_rates`; all other weights (heads) learn at the full rate.
+        learning_rate: a number or a schedule.
+        decay: weight decay; after each step a weight has lost `rate * decay` of itself.
+        kwargs: of `keras.optimizers.Adam`.
+
+    Raises:
+        InvalidArgumentError: `rates` is no dict of numbers from 0 on, or a path of it is none of the weights trained.
+
+    Example:
+        >>> from eokeras.models import multitask, scene_head, unet
+        >>> encoder = unet((32, 32, 3), width=2, name="s2")
+        >>> model = multitask(encoder, {"climate_zone": scene_head(12)})
+        >>> model.compile(LayerwiseAdamW(layer_rates(encoder), learning_rate=1e-3))
+
+    Reference:
+        Loshchilov and Hutter 2019, Decoupled weight decay regularization, https://arxiv.org/abs/1711.05101
+    """
+
+    def __init__(self, rates, learning_rate=1e-3, decay=4e-3, name="layerwise_adamw", **kwargs):
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        if not isinstance(rates, Mapping):
+            raise InvalidArgumentError(f"`rates` must be a dict of weight path -> factor. Received: rates={rates!r}.")
+        self.rates = {path: check_number(f"rates[{path!r}]", rate, at_least=0) for path, rate in rates.items()}
+        self.decay = check_number("decay", decay, at_least=0)
+
+    def build(self, variables):
+        """Makes the state, and checks that every path is one of the weights trained."""
+        unknown = sorted(set(self.rates) - {variable.path for variable in variables})
+        if unknown:
+            rule = "`rates` must name weights that are trained."
+            raise InvalidArgumentError(f"{rule} Received: {unknown[:3]} ({len(unknown)} in all), which are none.")
+        super().build(variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """One step of one weight at its own rate."""
+        rate = learning_rate * self.rates.get(variable.path, 1.0)
+        if self.decay:
+            self.assign_sub(variable, variable * keras.ops.cast(rate * self.decay, variable.dtype))
+        super().update_step(gradient, variable, rate)
+
+    def get_config(self):
+        """What `from_config` needs."""
+        return {**super().get_config(), "rates": self.rates, "decay": self.decay}

@@ -7,6 +7,7 @@ elevation with hillshade. No pyplot, so nothing global changes; save with `figur
 
 from eokeras.plot.charts import confusion_matrix, curves, score_chart
 from eokeras.plot.differences import comparison_chart, importance_chart
+from eokeras.plot.efficiency import embedding_chart, label_efficiency_chart
 from eokeras.plot.experiments import dose_response, subset_chart
 from eokeras.plot.images import maps, samples
 from eokeras.plot.rendering import hillshade, land_cover_rgb, true_colour
@@ -19,8 +20,10 @@ __all__ = [
     "confusion_matrix",
     "curves",
     "dose_response",
+    "embedding_chart",
     "hillshade",
     "importance_chart",
+    "label_efficiency_chart",
     "land_cover_rgb",
     "maps",
     "samples",

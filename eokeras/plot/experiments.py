@@ -108,7 +108,7 @@ def dose_response(
         step = np.diff(doses).min() if len(doses) > 1 else 1.0
         shifts = (np.arange(len(tables)) - (len(tables) - 1) / 2) * 0.05 * step
         for order, (name, table) in enumerate(tables.items()):
-            _response(axis, doses + shifts[order], name, table, CONTESTANT_STYLES[order % len(CONTESTANT_STYLES)])
+            response(axis, doses + shifts[order], name, table, CONTESTANT_STYLES[order % len(CONTESTANT_STYLES)])
         if oracle is not None:
             _oracle(axis, doses, oracle)
         axis.set_xlabel(dose_name)
@@ -118,7 +118,7 @@ def dose_response(
         axis.set_axisbelow(True)
         found = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
         labels = [*tables, *(label for label in found if label not in tables)]  # contestants before the oracle
-        words = _response_words(fewest)
+        words = response_words(fewest)
         look = {"loc": "outside lower center", "ncols": 3, "frameon": False, "title": words, "title_fontsize": 8}
         figure.legend([found[label] for label in labels], labels, **look)
     finish(figure, title or f"{score_name} against {dose_name}", None, simulated=simulated)
@@ -203,7 +203,8 @@ def _subset_legend(sides, shown) -> list[Line2D]:
 # --- Doses -------------------------------------------------------------------------------------------
 
 
-def _response(axis, places, name: str, table: np.ndarray, style) -> None:
+def response(axis, places, name: str, table: np.ndarray, style) -> None:
+    """A contestant's thin line for each row of `table` (R, K), and their means with 95 % t intervals."""
     colour, marker, line = style
     for row in table:
         axis.plot(places, row, color=colour, linewidth=0.7, alpha=0.45)
@@ -229,8 +230,9 @@ def _oracle(axis, doses, oracle) -> None:
     axis.plot(doses, ceiling, color="black", linewidth=1.2, linestyle=(0, (6, 2, 1, 2)), label="oracle (best possible)")
 
 
-def _response_words(replicates: int) -> str:
+def response_words(replicates: int, unit: str = "world") -> str:
+    """What the thin and thick lines are."""
     if replicates == 1:
-        return f"one world, no interval: {ILLUSTRATION}"
-    words = f"thin: each of {replicates} worlds; thick: their mean with its 95 % t interval"
+        return f"one {unit}, no interval: {ILLUSTRATION}"
+    words = f"thin: each of {replicates} {unit}s; thick: their mean with its 95 % t interval"
     return words if replicates >= FEWEST_REPLICATES else f"{words} ({ILLUSTRATION})"

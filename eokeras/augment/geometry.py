@@ -1,37 +1,16 @@
-"""Augmentation for any number of channels, written for batches inside `Dataset.map`.
+"""Symmetries of the square, and windows of whole pixels: geometry that invents no numbers.
 
 Letters: B batch, H rows, W columns, C channels.
 """
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
+from eokeras.augment.composition import Augmentation, Batch, batch_size
 from eokeras.ben_ge import schema
 from eokeras.errors import InvalidArgumentError
 
-Batch = dict[str, tf.Tensor]
-Augmentation = Callable[[Batch, tf.Tensor], Batch]
-
 _PATCH = schema.RASTERS["s2_10m"].shape[0]  # rows, and columns, of a patch on the 10 m grid
 _STEP = _PATCH // schema.RASTERS["s2_60m"].shape[0]  # 10 m pixels along one of 60 m
-
-
-def chain(*augmentations: Augmentation) -> Augmentation:
-    """One augmentation after the other, each with a seed of its own.
-
-    Example:
-        >>> batch = {"s2_10m": tf.zeros((2, 120, 120, 4)), "land_cover_map": tf.zeros((2, 120, 120), tf.uint8)}
-        >>> chain(random_crop(48), dihedral())(batch, tf.constant([0, 1]))["land_cover_map"].shape
-        TensorShape([2, 48, 48])
-    """
-
-    def apply(batch: Batch, seed: tf.Tensor) -> Batch:
-        for number, augmentation in enumerate(augmentations):
-            batch = augmentation(batch, tf.random.experimental.stateless_fold_in(seed, number))
-        return batch
-
-    return apply
 
 
 def random_crop(size: int) -> Augmentation:
@@ -63,14 +42,13 @@ def random_crop(size: int) -> Augmentation:
     places = (_PATCH - size) // _STEP + 1  # where a window may begin, in 60 m pixels
 
     def apply(batch: Batch, seed: tf.Tensor) -> Batch:
-        count = tf.shape(next(iter(batch.values())))[0]
-        corners = tf.random.stateless_uniform((2, count), seed, maxval=places, dtype=tf.int32)
+        corners = tf.random.stateless_uniform((2, batch_size(batch)), seed, maxval=places, dtype=tf.int32)
         cropped = {
             name: _window(name, values, corners, size) if values.shape.rank >= 3 else values
             for name, values in batch.items()
         }
         if "land_cover_fractions" in batch:
-            cropped["land_cover_fractions"] = _fractions(cropped)
+            cropped["land_cover_fractions"] = recount_fractions(cropped)
         return cropped
 
     return apply
@@ -89,8 +67,12 @@ def _window(name: str, values: tf.Tensor, corners: tf.Tensor, size: int) -> tf.T
     return tf.gather(tf.gather(values, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
 
 
-def _fractions(batch: Batch) -> tf.Tensor:
-    """(B, 11) share of every class in the map of a batch."""
+def recount_fractions(batch: Batch) -> tf.Tensor:
+    """(B, 11) share of every class in the map of a batch.
+
+    Raises:
+        InvalidArgumentError: the batch holds no map.
+    """
     if "land_cover_map" not in batch:
         raise InvalidArgumentError(
             "A random crop counts land-cover fractions anew in the map: add the target `land_cover_map`. "
@@ -118,8 +100,7 @@ def dihedral() -> Augmentation:
     """
 
     def apply(batch: Batch, seed: tf.Tensor) -> Batch:
-        size = tf.shape(next(iter(batch.values())))[0]
-        draws = tf.random.stateless_uniform((3, size), seed, maxval=2, dtype=tf.int32) == 1
+        draws = tf.random.stateless_uniform((3, batch_size(batch)), seed, maxval=2, dtype=tf.int32) == 1
         return {name: _move(values, draws) if values.shape.rank >= 3 else values for name, values in batch.items()}
 
     return apply

@@ -1,0 +1,292 @@
+"""Label efficiency: how a score grows with the labels, for several contestants on the same label budgets.
+
+Letters: R replicates (seeds, worlds), K label budgets.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from eokeras.ben_ge.label_subsets import DRAWS, check_fraction
+from eokeras.ben_ge.records import load_schema
+from eokeras.errors import InvalidArgumentError, check_choice
+from eokeras.evaluate.intervals import FEWEST_REPLICATES, ReplicateComparison, paired_over_replicates
+from eokeras.evaluate.patch_statistics import MAIN_METRICS, METRICS, less_is_better
+from eokeras.evaluate.predictions import score
+from eokeras.evaluate.scores import ILLUSTRATION, SIMULATED, Scores, format_number, kind_of, metric_name, text_table
+from eokeras.models.encoders.contract import check_positive
+from eokeras.pipeline import make_dataset
+
+Contestant = Callable[..., Scores]
+"""(train, test, schema, seed) -> `Scores` on `test`, having seen no labels but those of `train`."""
+
+
+@dataclass(frozen=True)
+class EqualLabels:
+    """The share of labels at which a reference scores what another contestant does with a given share.
+
+    Attributes:
+        first, reference: names of the two.
+        fraction: share of the labels that the first has.
+        equal: the share at which the reference scores the same, interpolated over the logarithm of the share;
+            infinite where it does not get there with all budgets tried, 0 where its smallest is enough.
+        low, high: 95 % interval of `equal`, over resampled replicates; None with fewer than five.
+        smallest, largest: shares tried.
+        replicates: number R.
+    """
+
+    first: str
+    reference: str
+    fraction: float
+    equal: float
+    low: float | None
+    high: float | None
+    smallest: float
+    largest: float
+    replicates: int
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.first} with {_percent(self.fraction)} of the labels equals {self.reference} with "
+            f"{self._share(self.equal)}"
+        )
+        if self.low is None:
+            return f"{text} ({self.replicates} replicates, no interval: {ILLUSTRATION})."
+        return f"{text} (95 % interval: {self._share(self.low)} to {self._share(self.high)})."
+
+    def _share(self, share: float) -> str:
+        if share < self.smallest:
+            return f"less than {_percent(self.smallest)}"
+        return f"more than {_percent(self.largest)}" if share > self.largest else _percent(share)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelEfficiency:
+    """Scores of contestants by label budget and replicate. `print(efficiency)` shows tables.
+
+    Attributes:
+        target, metric: what was scored.
+        fractions: K shares of the training labels, ascending.
+        values: contestant -> scores, shape (R, K).
+        draw: "spread" or "clustered".
+        simulated: whether the data come from the simulator.
+    """
+
+    target: str
+    metric: str
+    fractions: tuple[float, ...]
+    values: Mapping[str, np.ndarray]
+    draw: str
+    simulated: bool = False
+
+    @property
+    def replicates(self) -> int:
+        """Number R of seeds or worlds."""
+        return len(next(iter(self.values.values())))
+
+    def difference(self, first: str, second: str) -> tuple[ReplicateComparison, ...]:
+        """First minus second at every budget, paired over the replicates, with 95 % t intervals."""
+        one, other = (self._scores(argument, name) for argument, name in (("first", first), ("second", second)))
+        names = {"first": first, "second": second, "metric": self.metric}
+        return tuple(paired_over_replicates(*pair, **names) for pair in zip(one.T, other.T, strict=True))
+
+    def equal_labels(
+        self, first: str, reference: str, fraction: float, *, seed: int = 0, resamples: int = 2000
+    ) -> EqualLabels:
+        """How many labels the reference needs for the score that `first` has with `fraction` of them.
+
+        The reference's mean scores are made monotone over the budgets (isotonic regression) and interpolated over the
+        logarithm of the share. The interval resamples replicates, the same for both.
+
+        Raises:
+            InvalidArgumentError: an unknown contestant, or a fraction that was not tried.
+        """
+        check_choice("fraction", fraction, self.fractions)
+        one = self._scores("first", first)[:, self.fractions.index(fraction)]
+        other = self._scores("reference", reference)
+        equal, bounds, count = self._share_of(one, other), (None, None), len(one)
+        if count >= FEWEST_REPLICATES:
+            draws = np.random.default_rng(seed).integers(count, size=(resamples, count))
+            shares = np.sort([self._share_of(one[draw], other[draw]) for draw in draws])
+            # Of the sorted shares themselves: between a number and infinity there is nothing to interpolate.
+            bounds = tuple(float(shares[round(place * (resamples - 1))]) for place in (0.025, 0.975))
+        ends = min(self.fractions), max(self.fractions)
+        return EqualLabels(first, reference, fraction, equal, *bounds, *ends, count)
+
+    def _share_of(self, first: np.ndarray, reference: np.ndarray) -> float:
+        from sklearn.isotonic import IsotonicRegression  # scikit-learn takes a second to import
+
+        sign = -1.0 if less_is_better(self.metric) else 1.0
+        places, wanted = np.log(self.fractions), sign * float(first.mean())
+        curve = IsotonicRegression().fit_transform(places, sign * reference.mean(axis=0))
+        if wanted > curve[-1]:
+            return float("inf")
+        if wanted < curve[0]:
+            return 0.0
+        above = int(np.argmax(curve >= wanted))  # the fewest labels that are enough
+        if above == 0:
+            return float(self.fractions[0])
+        part = (wanted - curve[above - 1]) / (curve[above] - curve[above - 1])
+        return float(np.exp(places[above - 1] + part * (places[above] - places[above - 1])))
+
+    def _scores(self, argument: str, name: str) -> np.ndarray:
+        check_choice(argument, name, self.values)
+        return self.values[name]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """All that must stand beside the numbers, in words."""
+        lines = [SIMULATED] if self.simulated else []
+        if self.replicates < FEWEST_REPLICATES:
+            lines.append(f"{self.replicates} of at least {FEWEST_REPLICATES} replicates: {ILLUSTRATION}.")
+        places = "spread over all groups (optimistic)" if self.draw == "spread" else "clustered in few groups"
+        return (*lines, f"Labels are {places}; nested, seeded, and the same for every contestant.")
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """Headings of `rows`."""
+        return ("contestant", *(_percent(fraction) for fraction in self.fractions))
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """(contestant, mean score at every budget)."""
+        return [(name, *map(format_number, table.mean(axis=0))) for name, table in self.values.items()]
+
+    def to_dict(self) -> dict:
+        """JSON-able content; `values` hold a row for each replicate."""
+        return {
+            "target": self.target,
+            "metric": self.metric,
+            "draw": self.draw,
+            "simulated": self.simulated,
+            "fractions": list(self.fractions),
+            "values": {name: table.tolist() for name, table in self.values.items()},
+            "sentences": list(self.sentences),
+        }
+
+    def __str__(self) -> str:
+        title = (
+            f"{self.target}, {metric_name(self.metric)}, by share of the training labels; {self.replicates} replicates"
+        )
+        return "\n".join([title, text_table(self.headings, self.rows()), *self.sentences])
+
+
+def label_efficiency(
+    contestants: Mapping[str, Contestant],
+    records: str | Path,
+    inputs: Sequence[str],
+    target: str,
+    *,
+    fractions: Sequence[float] = (0.01, 0.1, 1.0),
+    draw: str = "spread",
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    metric: str | None = None,
+    batch_size: int = 32,
+    progress: Callable[[str], None] = print,
+) -> LabelEfficiency:
+    """Scores every contestant at every label budget and seed: who needs fewer labels?
+
+    For each seed the budgets are nested, and all contestants get the same patches. A contestant that stops early or
+    tunes takes its validation data from `train.recipe(split="val")`, which has the same budget, so that validation
+    labels count (Oliver et al. 2018).
+
+    Args:
+        contestants: name -> function `(train, test, schema, seed)` -> `Scores`, such as
+            `functools.partial(linear_probe, encoder)` or what `fine_tuning` gives.
+        records: directory that `eokeras.ben_ge.convert` returned.
+        inputs: of `make_dataset`.
+        target: the target to score.
+        fractions: shares of the training labels, ascending, each above 0 and at most 1.
+        draw: "spread" over all groups (optimistic) or "clustered" in few (realistic).
+        seeds: of the draws and of training, the replicates; headlines need at least five.
+        metric: of the target; default its main one (`MAIN_METRICS`).
+        batch_size: of the data sets.
+        progress: takes a line when a score is there.
+
+    Returns:
+        `LabelEfficiency`.
+
+    Raises:
+        InvalidArgumentError: no contestants or seeds, fractions that do not ascend, or an unknown metric.
+
+    Example:
+        >>> contestants = {                                                          # doctest: +SKIP
+        ...     "probe": functools.partial(evaluate.linear_probe, encoder),
+        ...     "scratch": evaluate.fine_tuning(build, steps=400),
+        ... }
+        >>> efficiency = evaluate.label_efficiency(contestants, records, ("s2",), "land_cover")  # doctest: +SKIP
+        >>> print(efficiency.equal_labels("probe", "scratch", 0.01))                 # doctest: +SKIP
+        probe with 1 % of the labels equals scratch with 7 % (95 % interval: 5 % to 12 %).
+
+    Reference:
+        Oliver et al. 2018, https://arxiv.org/abs/1804.09170
+    """
+    fractions, metric = tuple(fractions), metric or MAIN_METRICS[kind_of(target)]
+    _check(contestants, fractions, draw, seeds, metric)
+    schema = load_schema(records)
+    test = make_dataset(records, "test", inputs, (target,), batch_size=batch_size)
+    values = {name: np.zeros((len(seeds), len(fractions))) for name in contestants}
+    for row, seed in enumerate(seeds):
+        for column, fraction in enumerate(fractions):
+            budget = {"label_fraction": fraction, "label_draw": draw, "label_seed": seed}
+            train = make_dataset(records, "train", inputs, (target,), batch_size=batch_size, **budget)
+            for name, contestant in contestants.items():
+                found = contestant(train, test, schema, seed=seed).tasks[target].estimates
+                if metric not in found:
+                    raise InvalidArgumentError(f"`metric` must be one of {list(found)}. Received: metric={metric!r}.")
+                values[name][row, column] = found[metric].value
+                progress(f"seed {seed}, {_percent(fraction)}, {name}: {values[name][row, column]:.3f}")
+    return LabelEfficiency(target, metric, fractions, values, draw, schema.world is not None)
+
+
+def fine_tuning(
+    build: Callable[[], keras.Model], *, steps: int, augment: Callable | None = None, name: str = "fine-tuning"
+) -> Contestant:
+    """A contestant that trains a network on the labels that there are: pretrained, frozen or from scratch.
+
+    Every budget and every contestant gets the same number of steps, so that none is trained longer; few patches come
+    round more often.
+
+    Args:
+        build: function () -> compiled model with named inputs and an output for every target; called anew for each
+            training, after Keras' seeds are set. Whether weights are loaded, frozen, or trained at lower rates
+            (`eokeras.models.LayerwiseAdamW`) stands in it.
+        steps: batches to train on.
+        augment: as in `make_dataset`.
+        name: stands beside the scores.
+
+    Returns:
+        A function `(train, test, schema, seed)` -> `Scores`.
+
+    Raises:
+        InvalidArgumentError: `steps` is no positive integer.
+    """
+    check_positive("steps", steps)
+
+    def contestant(train, test, schema, seed: int = 0) -> Scores:
+        keras.utils.set_random_seed(seed)
+        model = build()
+        batches = train.recipe(shuffle=True, seed=seed, repeat=True, augment=augment)
+        model.fit(batches, steps_per_epoch=steps, verbose=0)
+        return score(model, test, schema, name=name)
+
+    return contestant
+
+
+def _check(contestants, fractions, draw, seeds, metric) -> None:
+    check_choice("draw", draw, DRAWS)
+    for fraction in fractions:
+        check_fraction(fraction)
+    if not fractions or list(fractions) != sorted(set(fractions)):
+        raise InvalidArgumentError(f"`fractions` must ascend. Received: fractions={fractions!r}.")
+    for argument, given in (("contestants", contestants), ("seeds", seeds)):
+        if not len(given):
+            raise InvalidArgumentError(f"`{argument}` must not be empty. Received: {argument}={given!r}.")
+    if metric not in METRICS:
+        raise InvalidArgumentError(f"`metric` must be one of {list(METRICS)}. Received: metric={metric!r}.")
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.3g} %"

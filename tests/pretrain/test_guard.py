@@ -1,0 +1,230 @@
+"""Guards: spreads worked out by hand, collapses provoked on purpose, and silence on healthy runs."""
+
+import math
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from eokeras import models
+from eokeras.errors import InvalidArgumentError
+from eokeras.pretrain import (
+    CollapseGuard,
+    ContrastivePretrainer,
+    OnlineProbe,
+    VICRegPretrainer,
+    check_views,
+    embedding_health,
+)
+from tests.evaluate.cases import hand_scores
+
+PROJECTION = (8, 4)
+
+
+def encoder():
+    return models.unet((16, 16, 3), width=8, name="x")
+
+
+def views(patches=16, seed=0, noise=0.3, tint=0.0):
+    """A dataset of one batch: two views of patches with colours of their own, tinted anew in each view."""
+    random = np.random.default_rng(seed)
+    colours = random.normal(size=(1, patches, 1, 1, 3)) + tint * random.normal(size=(2, patches, 1, 1, 3))
+    first, second = (colours + noise * random.normal(size=(2, patches, 16, 16, 3))).astype("float32")
+    return tf.data.Dataset.from_tensor_slices(({"x_view_1": first, "x_view_2": second}, {})).batch(patches)
+
+
+# --- Measures ----------------------------------------------------------------------------------------------
+
+
+def test_measures_of_a_square():
+    # Corners of a square around the origin, each patch twice.
+    corners = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0], [-1.0, 1.0]])
+    health = embedding_health(np.stack([corners, corners], axis=1))
+    assert health.deviation == pytest.approx(1.0)
+    assert health.effective_rank == pytest.approx(2.0)
+    assert health.mean_cosine == pytest.approx(-1 / 3)  # twice 0 and once -1 for every corner
+    assert health.alignment == 0
+    # Distances at length 1: twice sqrt(2), once 2.
+    assert health.uniformity == pytest.approx(math.log((2 * math.exp(-4) + math.exp(-8)) / 3))
+
+
+def test_alignment_is_the_distance_of_the_views():
+    first, second = np.array([[1.0, 0.0], [0.0, 3.0]]), np.array([[0.0, 1.0], [0.0, 1.0]])
+    assert embedding_health(np.stack([first, second], axis=1)).alignment == pytest.approx((2 + 0) / 2)
+    assert math.isnan(embedding_health(first).alignment)
+
+
+def test_measures_of_collapses():
+    point = embedding_health(np.full((5, 3), 2.0))
+    assert (point.deviation, point.effective_rank, point.mean_cosine) == (0, 1, pytest.approx(1))
+    assert point.uniformity == pytest.approx(0)
+    line = embedding_health(np.outer([1.0, 2.0, 3.0, -4.0], [1.0, 1.0, 1.0]))
+    assert line.effective_rank == pytest.approx(1)
+    assert embedding_health(np.zeros((5, 3))).mean_cosine == 1
+
+
+@pytest.mark.parametrize("bad", [np.ones((1, 3)), np.ones(3), np.array([[1.0, np.nan], [0.0, 1.0]])])
+def test_what_cannot_be_measured_is_named(bad):
+    with pytest.raises(InvalidArgumentError, match="`embeddings` must be finite numbers of shape"):
+        embedding_health(bad)
+
+
+# --- Views ---------------------------------------------------------------------------------------------------
+
+
+def test_equal_views_are_an_error():
+    x = np.random.default_rng(0).normal(size=(6, 4, 4, 2))
+    x[0, 0, 0, 0] = np.nan
+    same = {"s2_view_1": x, "s2_view_2": x.copy()}
+    with pytest.raises(InvalidArgumentError, match=r"views that differ.*equal views of 100% of the patches"):
+        check_views(same)
+    check_views({"s2_view_1": x, "s2_view_2": x + 1e-3})
+    check_views(same | {"s1_view_1": x, "s1_view_2": x + 1})  # one sensor that differs is a difference
+    with pytest.raises(InvalidArgumentError, match="equal views of 100%"):  # the second differs, the third does not
+        check_views({"s2_view_1": x, "s2_view_2": x + 1, "s2_view_3": x})
+    half = x.copy()
+    half[:3] += 1  # three of six patches: an augmentation by chance
+    check_views({"s2_view_1": x, "s2_view_2": half})
+    check_views({"s2": x})
+
+
+def test_fit_refuses_equal_views_before_the_first_step():
+    model = ContrastivePretrainer(encoder(), projection=PROJECTION)
+    model.compile("adam")
+    data = views(noise=0.0)
+    before = model.get_weights()
+    with pytest.raises(InvalidArgumentError, match="equal views of 100%"):
+        model.fit(data, verbose=0, callbacks=[CollapseGuard(data)])
+    for one, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+# --- Collapse --------------------------------------------------------------------------------------------------
+
+
+def run(model, epochs=12, data=None, **options):
+    """(guard, history) of a run; warnings are errors, but for the guard's own."""
+    data = data or views().repeat(10)
+    guard = CollapseGuard(data, **options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Collapsed")
+        history = model.fit(data, epochs=epochs, verbose=0, callbacks=[guard])
+    return guard, history.history
+
+
+@pytest.mark.parametrize("kind", [ContrastivePretrainer, VICRegPretrainer])
+def test_a_healthy_run_is_left_alone(kind):
+    keras.utils.set_random_seed(0)
+    model = kind(encoder(), projection=PROJECTION)
+    model.compile(keras.optimizers.Adam(0.01))
+    guard, history = run(model, epochs=25)
+    assert guard.collapsed is None
+    assert len(history["loss"]) == len(history["embedding_effective_rank"]) == 25
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_a_constant_encoder_is_caught_though_the_loss_is_finite():
+    keras.utils.set_random_seed(0)
+    x = keras.Input((16, 16, 3), name="x")
+    silent = keras.Model([x], {"stride_1": keras.layers.Conv2D(2, 1, kernel_initializer="zeros", trainable=False)(x)})
+    model = ContrastivePretrainer(silent, projection=PROJECTION)
+    model.compile("adam")
+    guard, history = run(model, settle_steps=30)
+    assert "Collapsed: embeddings" in guard.collapsed
+    assert len(history["loss"]) == 4  # 30 steps, and patience
+    assert history["loss"][-1] == pytest.approx(math.log(2 * 16 - 1), rel=1e-3)
+
+
+def test_vicreg_without_its_variance_is_caught():
+    keras.utils.set_random_seed(0)
+    model = VICRegPretrainer(encoder(), variance=0.0, covariance=0.0, projection=PROJECTION)
+    model.compile(keras.optimizers.SGD(0.003, momentum=0.9))
+    guard, history = run(model, epochs=400, data=views(tint=2.0).repeat(10))
+    assert guard.collapsed is not None
+    assert history["loss"][-1] < 0.2 * history["loss"][0]  # and the loss falls all the while
+    assert len(history["loss"]) < 400
+
+
+def test_an_exploding_rate_is_caught_at_once():
+    keras.utils.set_random_seed(0)
+    model = VICRegPretrainer(encoder(), projection=PROJECTION)
+    model.compile(keras.optimizers.SGD(1e12))
+    guard, history = run(model)
+    assert guard.collapsed is not None
+    assert len(history["loss"]) <= 3
+
+
+def test_a_line_is_a_collapse_and_steps_are_counted():
+    class Line(keras.layers.Layer):
+        """Brings every embedding onto one line, through its first number."""
+
+        def call(self, z):
+            return keras.ops.concatenate([z[:, :1]] * 4, axis=1) - 0.5
+
+    model = ContrastivePretrainer(encoder(), projection=PROJECTION)
+    model.projector = keras.Sequential([model.projector, Line()])
+    model.compile(keras.optimizers.SGD(0.0))
+    data = views().repeat(6)
+    guard, history = run(model, epochs=1, data=data, steps=2, patience=3, largest_cosine=2.0, settle_steps=0)
+    assert "lie on a line (effective rank 1.00)" in guard.collapsed
+    assert len(guard.history) == 3
+    assert "embedding_effective_rank" in history
+
+
+def test_the_warning_says_what_happened():
+    model = VICRegPretrainer(encoder(), projection=PROJECTION)
+    model.compile(keras.optimizers.SGD(1e12))
+    data = views()
+    with pytest.warns(UserWarning, match=r"Collapsed: .*Training was stopped"):
+        model.fit(data, epochs=5, verbose=0, callbacks=[CollapseGuard(data)])
+
+
+def test_models_without_embeddings_are_watched_by_their_features():
+    class Other(keras.Model):
+        """A pretrainer of another kind: it has an encoder."""
+
+        def __init__(self):
+            super().__init__()
+            self.encoder = encoder()
+
+        def call(self, inputs):
+            return self.encoder(inputs)["stride_1"]
+
+    model = Other()
+    model.compile("adam", "mse")
+    x = {"x": np.random.default_rng(0).normal(size=(8, 16, 16, 3)).astype("float32")}
+    guard = CollapseGuard(x)
+    logs = model.fit(x, np.zeros((8, 16, 16, 8)), epochs=2, verbose=0, callbacks=[guard]).history
+    assert len(logs["embedding_deviation"]) == 2
+    assert "embedding_alignment" not in logs
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"patience": 0}, "`patience`"), ({"steps": 0}, "`steps`"), ({"largest_cosine": 0}, "`largest_cosine`")],
+)
+def test_bad_options_name_the_rule(options, words):
+    with pytest.raises(InvalidArgumentError, match=words):
+        CollapseGuard(views(), **options)
+    with pytest.raises(InvalidArgumentError, match="`dataset` must give"):
+        CollapseGuard(np.ones(3))
+
+
+# --- Online probes ---------------------------------------------------------------------------------------------
+
+
+def test_probes_are_logged_with_one_number_for_each_epoch():
+    seen = []
+
+    def probe(given, train, validation, schema):
+        seen.append((given, train, validation, schema))
+        return hand_scores("probe", climate_zone=[1.0] * len(seen) + [0.0] * (10 - len(seen)))
+
+    model = ContrastivePretrainer(encoder(), projection=PROJECTION)
+    model.compile("adam")
+    online = OnlineProbe(probe, "train", "val", "schema", epochs=2, name="knn")
+    history = model.fit(views(), epochs=4, verbose=0, callbacks=[online]).history
+    assert history["knn_climate_zone_accuracy"] == [0.1, 0.2, 0.2, 0.3]  # after epochs 1, 2 and 4
+    assert seen[0] == (model.encoder, "train", "val", "schema")
