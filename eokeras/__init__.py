@@ -29,6 +29,7 @@ _MODULES = (
     "models",
     "ops",
     "plot",
+    "pretrain",
     "report",
 )
 

@@ -46,6 +46,7 @@ ROOMS = (
     "metrics",
     "balance",
     "callbacks",
+    "pretrain",
     "evaluate",
     "saved_model",
     "plot",
@@ -67,6 +68,7 @@ SPLIT_ROOMS = {
     "metrics": ("epochs", "classes", "numbers", "by_task"),
     "models.fusion": ("joints", "branches", "by_channels", "by_level", "attention", "conditioning", "presence"),
     "balance": ("rules", "uncertainty", "task_losses", "gradients", "gradient_rules", "balanced_model", "cosines"),
+    "pretrain": ("masking", "mae", "inpainting", "clustering", "pretext"),
 }
 
 
