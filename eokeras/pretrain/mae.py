@@ -59,7 +59,7 @@ class MaskedAutoencoder(keras.Model):
 
     Output shape:
         A dict of group -> dict of `patches` (B, N, P * P * C) float32, predictions for all patches row by row, and
-        `hidden` (B, N) float32, 1 where a patch was hidden.
+        `hidden` (B, N) float32, 1 where a patch was hidden; without groups that hide nothing.
 
     Raises:
         InvalidArgumentError: an argument is out of range, nothing or everything would be hidden, an input is
@@ -99,6 +99,8 @@ class MaskedAutoencoder(keras.Model):
         self.grid = self.groups[0].patches.grid
         self.mask_ratio, self.masking, self.normalise, self.seed = mask_ratio, masking, bool(normalise), seed
         self.visible = self._visible_counts(mask_ratio)
+        places = self.grid[0] * self.grid[1]
+        self.predicted = [index for index, count in enumerate(self.visible) if count < places]
         self.decoder_numbers = {
             "decoder_width": decoder_width,
             "decoder_depth": decoder_depth,
@@ -140,7 +142,8 @@ class MaskedAutoencoder(keras.Model):
             x = transformer_block(x, heads, mlp_width, f"block_{index}")
         x = layers.LayerNormalization(epsilon=EPSILON, name="normalisation")(x)
         patches = {}
-        for index, group in enumerate(self.groups):
+        for index in self.predicted:
+            group = self.groups[index]
             own = x[:, index * places : (index + 1) * places]
             numbers = int(np.prod(group.patches.kernel.shape[:3]))
             patches[group.name] = layers.Dense(numbers, dtype="float32", name=f"patches_{group.name}")(own)
@@ -181,19 +184,19 @@ class MaskedAutoencoder(keras.Model):
         """What `call` gives, under the masks that `orders` (B, G, N) mean."""
         patches = self.decoder([self.encode_visible(inputs, orders), orders])
         outputs = {}
-        for index, (group, count) in enumerate(zip(self.groups, self.visible, strict=True)):
-            hidden = ops.cast(ops.argsort(orders[:, index], axis=-1) >= count, "float32")
-            outputs[group.name] = {"patches": patches[group.name], "hidden": hidden}
+        for index in self.predicted:
+            name = self.groups[index].name
+            hidden = ops.cast(ops.argsort(orders[:, index], axis=-1) >= self.visible[index], "float32")
+            outputs[name] = {"patches": patches[name], "hidden": hidden}
         return outputs
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         check_no_weights(sample_weight)
         losses = []
-        for group, visible in zip(self.groups, self.visible, strict=True):
-            if visible < self.grid[0] * self.grid[1]:
-                targets, valid, _, _ = self._targets(group, x)
-                output = y_pred[group.name]
-                losses.append(hidden_mean_squares(output["patches"], targets, valid * output["hidden"][..., None]))
+        for index in self.predicted:
+            targets, valid, _, _ = self._targets(self.groups[index], x)
+            output = y_pred[self.groups[index].name]
+            losses.append(hidden_mean_squares(output["patches"], targets, valid * output["hidden"][..., None]))
         return sum(losses) / len(losses) + sum((ops.cast(loss, "float32") for loss in self.losses), 0.0)
 
     def _targets(self, group, inputs):
@@ -222,7 +225,7 @@ class MaskedAutoencoder(keras.Model):
         inputs = {name: ops.convert_to_tensor(value) for name, value in inputs.items()}
         outputs = self.predict_patches(inputs, self.draw_orders(inputs, self._fixed_seed() if seed is None else seed))
         pictures = {}
-        for group in self.groups:
+        for group in (self.groups[index] for index in self.predicted):
             targets, valid, mean, deviation = self._targets(group, inputs)
             output = outputs[group.name]
             parts = (targets * deviation + mean, output["patches"] * deviation + mean, valid)

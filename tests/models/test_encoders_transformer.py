@@ -1,7 +1,5 @@
 """The vision transformer against a slow transcription in NumPy, and the dense encoder."""
 
-import math
-
 import numpy as np
 import pytest
 
@@ -9,6 +7,7 @@ from eokeras.errors import InvalidArgumentError
 from eokeras.layers import sine_cosine_positions
 from eokeras.models import dense_encoder, vit
 from tests.checks import check_gradients, check_model, check_saved_model, count_trainable, to_numpy
+from tests.models.transformer_in_numpy import attend, dense, gelu, normalise
 
 RNG = np.random.default_rng(0)
 SMALL = {"patch_size": 4, "width": 8, "depth": 2, "heads": 2, "mlp_width": 12}
@@ -16,32 +15,6 @@ IMAGE = RNG.normal(size=(2, 8, 12, 3)).astype("float32")
 
 
 # ---- The published network, written out ------------------------------------------------------------------------
-
-
-def normalise(model, x, name):
-    scale, shift = model.get_layer(name).get_weights()
-    centred = x - x.mean(axis=-1, keepdims=True)
-    return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-6) * scale + shift
-
-
-def attend(model, x, heads, name):
-    """Scaled dot-product attention, head by head."""
-    w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o = model.get_layer(name).get_weights()
-    result = 0
-    for head in range(heads):
-        query, key, value = (x @ kernel[:, head] + bias[head] for kernel, bias in ((w_q, b_q), (w_k, b_k), (w_v, b_v)))
-        scores = np.exp(query @ key.transpose(0, 2, 1) / np.sqrt(query.shape[-1]))
-        result = result + scores / scores.sum(axis=-1, keepdims=True) @ value @ w_o[head]
-    return result + b_o
-
-
-def gelu(x):
-    return x * 0.5 * (1 + np.vectorize(math.erf)(x / np.sqrt(2)))
-
-
-def dense(model, x, name):
-    kernel, bias = model.get_layer(name).get_weights()
-    return x @ kernel + bias
 
 
 def forward(model, image, patch_size, width, depth, heads, mlp_width):
