@@ -118,7 +118,10 @@ class PretextTasks:
             "metadata": tuple(dict.fromkeys([*asked, *(("lonlat",) if has_places else ())])),
         }
         targets = tuple(name for name in self.names if name not in moved and not (name == "geocluster" and has_places))
-        dataset = make_dataset(self.schema.path, split, (*self.inputs, *moved), targets, **read)
+        with warnings.catch_warnings():
+            # What leaves the inputs again is no shortcut; those that stay were warned about by `pretext_tasks`.
+            warnings.filterwarnings("ignore", message="Input .* is a shortcut")
+            dataset = make_dataset(self.schema.path, split, (*self.inputs, *moved), targets, **read)
         dropped = {extra for name in moved for extra in (name + MASK, presence_name(name))}
 
         def apply(inputs, targets, metadata=None):

@@ -111,8 +111,9 @@ def test_missing_numbers_have_no_part():
 
 def test_fit_on_the_pipelines_batches_saves_and_trains_its_encoder(known_records, tmp_path):
     data = eo.make_dataset(
-        known_records.path, "train", ("s2", "s1"), masks=True, augment=eo.augment.random_crop(24), seed=0, batch_size=6
-    )
+        known_records.path, "train", ("s2", "s1"), masks=True, augment=eo.augment.random_crop(24), seed=0, batch_size=6,
+        bands={"s2": ("B02", "B03", "B04")},
+    )  # fmt: skip
     painter = make(two_sensors((24, 24)))
     before = painter.encoder.get_weights()
     painter.compile(keras.optimizers.Adam(1e-2))
@@ -122,7 +123,7 @@ def test_fit_on_the_pipelines_batches_saves_and_trains_its_encoder(known_records
 
     painter.save(tmp_path / "painter.keras")
     reloaded = keras.models.load_model(tmp_path / "painter.keras")
-    assert reloaded.get_config() == painter.get_config()
+    assert {**reloaded.get_config(), "network": None} == {**painter.get_config(), "network": None}
     batch = next(iter(data))[0]
     assert_same(to_numpy(reloaded(batch)), to_numpy(painter(batch)), rtol=1e-5, atol=1e-5)
     assert_same(to_numpy(reloaded.encoder(batch)), to_numpy(painter.encoder(batch)), rtol=0)
@@ -165,7 +166,8 @@ ON_JAX = textwrap.dedent("""
     keras.utils.set_random_seed(0)
     painter = Inpainter(unet((16, 16, 2), width=1, name="s1"), square=4, seed=0)
     painter.compile(keras.optimizers.Adam(1e-2))
-    print(json.dumps(painter.fit(images(painter.encoder, 8), batch_size=4, epochs=3, verbose=0).history["loss"]))
+    inputs = {"s1": images(painter.encoder, 8)["s1"] + 3}  # a mean to be learned
+    print(json.dumps(painter.fit(inputs, batch_size=4, epochs=3, verbose=0).history["loss"]))
 """)
 
 

@@ -39,11 +39,15 @@ def clusters(known_records):
 def test_targets_are_those_of_the_tree(schema, known_records, clusters):
     tasks = pretext_tasks(ALL, schema, ("s2",), clusters=clusters)
     options = {"batch_size": 2, "metadata": ("patch_id",)}
-    plain = eo.make_dataset(
-        known_records.path, "train", ("s2", "s1", "era5"), ("season", "elevation"), masks=True, **options
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # weather is a target here, and no shortcut to one
+        data = tasks.dataset("train", **options)
+    with pytest.warns(UserWarning, match="Input 'era5' is a shortcut"):
+        plain = eo.make_dataset(
+            known_records.path, "train", ("s2", "s1", "era5"), ("season", "elevation"), masks=True, **options
+        )
     seen = 0
-    for ours, theirs in zip(tasks.dataset("train", **options), plain, strict=True):
+    for ours, theirs in zip(data, plain, strict=True):
         inputs, targets, metadata = ({name: x.numpy() for name, x in part.items()} for part in ours)
         expected_inputs, expected = ({name: x.numpy() for name, x in part.items()} for part in theirs[:2])
         assert set(inputs) == {"s2"}
