@@ -29,8 +29,9 @@ class Inpainter(keras.Model):
 
     `compile(optimizer)` without a loss, then `fit` on batches (inputs, targets) of `make_dataset`; targets are not
     read. The image is divided into squares, of which an exact number is cut out anew in every step: the same
-    ground in all inputs. Validation and prediction take fixed ones. The loss is the mean squared error over the
-    pixels cut out, averaged over the inputs. (The paper adds an adversarial loss; this is its reconstruction alone.)
+    ground in all inputs. Validation and prediction take fixed ones for a batch size. The loss is the mean squared
+    error over the pixels cut out, averaged over the inputs. (The paper adds an adversarial loss; this is its
+    reconstruction alone.)
 
     NaN and infinities, and what an input `<name>_mask` marks with 0, enter as `fill` and have no part in the loss.
 

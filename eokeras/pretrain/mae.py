@@ -35,8 +35,8 @@ class MaskedAutoencoder(keras.Model):
 
     `compile(optimizer)` without a loss, then `fit` on batches (inputs, targets) of `make_dataset`; targets are not
     read. Every step draws new masks, with an exact number of hidden patches; validation and prediction take
-    fixed ones, so that their losses can be compared. The encoder never reads a hidden pixel. The loss is the mean
-    squared error over hidden pixels, averaged over the groups that hide any.
+    fixed ones for a batch size, so that their losses can be compared. The encoder never reads a hidden pixel. The
+    loss is the mean squared error over hidden pixels, averaged over the groups that hide any.
 
     NaN and infinities of the inputs, and what an input `<name>_mask` marks with 0, enter as 0 and have no part in
     the loss.
