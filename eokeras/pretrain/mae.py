@@ -52,7 +52,7 @@ class MaskedAutoencoder(keras.Model):
         normalise: predict patches less their mean and divided by their standard deviation.
         decoder_width: features of a token in the decoder, a multiple of 4 and of `decoder_heads`.
         decoder_depth, decoder_heads, decoder_mlp_width: its blocks, as of `vit`. The defaults are the tutorial's.
-        seed: of the masks; None takes a new one.
+        seed: of the masks; None takes a new one. A model that was loaded begins with the first masks of its seed again.
 
     Input shape:
         A dict of the encoder's inputs, (B, H, W, C), calibrated float32; further keys are left alone.

@@ -325,7 +325,6 @@ def test_fit_on_the_pipelines_batches_saves_and_goes_on(known_records, tmp_path)
     batch = next(iter(data))[0]
     assert_same(to_numpy(reloaded(batch)), to_numpy(mae(batch)), rtol=1e-6, atol=1e-6)
     assert_same(to_numpy(reloaded.encoder(batch)), to_numpy(mae.encoder(batch)), rtol=0)
-    assert_same(to_numpy(reloaded(batch, training=True)), to_numpy(mae(batch, training=True)), rtol=1e-6, atol=1e-6)
     assert reloaded.evaluate(data, verbose=0) == pytest.approx(history["val_loss"][-1], rel=1e-5)
     assert set(mae.reconstruct(batch)) == set(names)
 
