@@ -44,7 +44,7 @@ class Inpainter(keras.Model):
         square: rows and columns of a square in pixels; those at the lower and right edge may be smaller.
         fill: what stands in the squares. 0 is the mean where inputs are standardised; 0.5 the middle
             where they were calibrated to [0, 1].
-        seed: of the squares; None takes a new one. A model that was loaded begins with the first ones of its seed again.
+        seed: of the squares; None takes a new one. A model that was loaded begins with its first ones again.
 
     Input shape:
         A dict of the encoder's inputs, (B, H, W, C), calibrated float32; further keys are left alone.
