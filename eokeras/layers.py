@@ -181,6 +181,7 @@ class PatchEmbed(keras.layers.Layer):
     Args:
         patch_size: rows and columns P of a patch.
         width: features D of a token, a multiple of 4.
+        channels: indices of the channels that it reads, in their order. None: all.
 
     Input shape:
         (B, H, W, C) with fixed H and W that P divides.
@@ -190,7 +191,7 @@ class PatchEmbed(keras.layers.Layer):
 
     Raises:
         InvalidArgumentError: `patch_size` is no positive integer or does not divide a fixed height
-            and width, or `width` is no positive multiple of 4.
+            and width, `width` is no positive multiple of 4, or the input lacks a channel of `channels`.
 
     Example:
         >>> tuple(PatchEmbed(12, 256)(np.ones((1, 120, 120, 14), "float32")).shape)
@@ -200,22 +201,31 @@ class PatchEmbed(keras.layers.Layer):
         Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929; positions: `sine_cosine_positions`
     """
 
-    def __init__(self, patch_size, width, **kwargs):
+    def __init__(self, patch_size, width, channels=None, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(patch_size, int) or isinstance(patch_size, bool) or patch_size < 1:
             raise InvalidArgumentError(f"`patch_size` must be a positive integer. Received: patch_size={patch_size!r}.")
         self.patch_size, self.width = patch_size, width
+        self.channels = None if channels is None else tuple(channels)
 
     def build(self, input_shape):
-        rows, columns = self._grid(input_shape)
+        self.grid = rows, columns = self._grid(input_shape)
         self.positions = sine_cosine_positions(rows, columns, self.width)
+        if self.channels is not None:
+            check_choices("channels", self.channels, range(input_shape[-1]))
+        read = input_shape[-1] if self.channels is None else len(self.channels)
         # Each token is one linear map of P * P * C numbers: keep their variance.
-        shape = (self.patch_size, self.patch_size, input_shape[-1], self.width)
+        shape = (self.patch_size, self.patch_size, read, self.width)
         self.kernel = self.add_weight(shape=shape, initializer="lecun_normal", name="kernel")
         self.bias = self.add_weight(shape=(self.width,), initializer="zeros", name="bias")
         self.built = True
 
+    def select(self, inputs):
+        """(B, H, W, C) -> the channels that it reads, (B, H, W, len(channels))."""
+        return inputs if self.channels is None else ops.take(inputs, self.channels, axis=-1)
+
     def call(self, inputs):
+        inputs = self.select(inputs)
         tokens = ops.conv(inputs, self.kernel, strides=self.patch_size, padding="valid", data_format="channels_last")
         tokens = ops.reshape(tokens, (-1, *self.positions.shape))
         return tokens + self.bias + ops.cast(self.positions, tokens.dtype)
@@ -234,7 +244,11 @@ class PatchEmbed(keras.layers.Layer):
         return height // self.patch_size, width // self.patch_size
 
     def get_config(self):
-        return super().get_config() | {"patch_size": self.patch_size, "width": self.width}
+        return super().get_config() | {
+            "patch_size": self.patch_size,
+            "width": self.width,
+            "channels": self.channels,
+        }
 
 
 @keras.saving.register_keras_serializable(package="eokeras")

@@ -47,8 +47,8 @@ ROOMS = (
     "metrics",
     "balance",
     "callbacks",
-    "pretrain",
     "evaluate",
+    "pretrain",
     "saved_model",
     "plot",
     "report",
@@ -70,7 +70,16 @@ SPLIT_ROOMS = {
     "metrics": ("epochs", "classes", "numbers", "by_task"),
     "models.fusion": ("joints", "branches", "by_channels", "by_level", "attention", "conditioning", "presence"),
     "balance": ("rules", "uncertainty", "task_losses", "gradients", "gradient_rules", "balanced_model", "cosines"),
-    "pretrain": ("objectives", "contrastive", "embedding_statistics", "guard", "online_probes"),
+    "pretrain": (
+        "view_losses",
+        "contrastive",
+        "guard",
+        "masking",
+        "mae",
+        "inpainting",
+        "clustering",
+        "pretext",
+    ),  # fmt: skip
 }
 
 

@@ -188,6 +188,18 @@ def test_patch_embed_is_a_linear_map_of_each_patch_plus_its_position(tmp_path):
     np.testing.assert_allclose(tokens, by_hand, rtol=1e-5, atol=1e-5)
 
 
+def test_patch_embed_reads_the_channels_named(tmp_path):
+    x = np.random.default_rng(2).normal(size=(2, 6, 9, 4)).astype("float32")
+    layer, whole = PatchEmbed(3, 8, channels=(3, 1)), PatchEmbed(3, 8)
+    layer.build(x.shape)
+    whole.build((*x.shape[:3], 2))
+    whole.set_weights(layer.get_weights())
+    tokens = check_layer(layer, x, (2, 6, 8), tmp_path)
+    np.testing.assert_allclose(tokens, to_numpy(whole(x[..., [3, 1]])), rtol=1e-6, atol=1e-6)
+    with pytest.raises(InvalidArgumentError, match=r"`channels` may hold \[0, 1, 2, 3\].*4"):
+        PatchEmbed(3, 8, channels=(0, 4))(x)
+
+
 def test_patch_embed_keeps_the_variance_of_its_input():
     x = np.random.default_rng(3).normal(size=(8, 24, 24, 12)).astype("float32")
     keras.utils.set_random_seed(0)

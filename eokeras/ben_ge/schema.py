@@ -104,6 +104,22 @@ voids over Europe, and the files of ben-ge state no such value.)"""
 S2_GROUPS = tuple(name for name in RASTERS if name.startswith("s2_"))
 
 
+def s2_band_groups(bands=tuple(band.name for band in S2_BANDS)) -> dict[str, tuple[int, ...]]:
+    """Stored group -> where its bands stand among the `bands` of an input; groups without any are left out.
+
+    Args:
+        bands: names of the channels of the input `s2`, in their order.
+
+    Example:
+        >>> s2_band_groups(("B04", "B03", "B11"))
+        {'s2_10m': (0, 1), 's2_20m': (2,)}
+    """
+    places = {
+        group: tuple(index for index, band in enumerate(bands) if band in RASTERS[group].bands) for group in S2_GROUPS
+    }
+    return {group: indices for group, indices in places.items() if indices}
+
+
 @dataclass(frozen=True)
 class LandCoverClass:
     """One ESA WorldCover class; `column` is its name in the ben-ge csv."""

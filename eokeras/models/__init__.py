@@ -1,6 +1,6 @@
 """Functional models: encoders give levels, fusion joins them, heads read them, `multitask` ties all together."""
 
-from eokeras.models.encoders import dense_encoder, resnet, unet, unet_decoder, unet_encoder, vit
+from eokeras.models.encoders import dense_encoder, group_vit, resnet, unet, unet_decoder, unet_encoder, vit
 from eokeras.models.fusion import (
     cross_attention_fusion,
     drop_modality,
@@ -25,6 +25,7 @@ __all__ = [
     "early_fusion",
     "film",
     "gated_fusion",
+    "group_vit",
     "late_fusion",
     "layer_rates",
     "load_by_band",

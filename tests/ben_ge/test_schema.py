@@ -23,6 +23,11 @@ def test_sentinel_2_bands():
     assert all(band.group == f"s2_{band.gsd_m}m" for band in schema.S2_BANDS)
 
 
+def test_bands_by_stored_group():
+    assert schema.s2_band_groups() == {"s2_10m": (1, 2, 3, 7), "s2_20m": (4, 5, 6, 8, 10, 11), "s2_60m": (0, 9)}
+    assert schema.s2_band_groups(("B12", "B02", "B8A")) == {"s2_10m": (1,), "s2_20m": (0, 2)}
+
+
 def test_rasters():
     shapes = {
         "s2_10m": (120, 120, 4),

@@ -1,14 +1,14 @@
 """The vision transformer against a slow transcription in NumPy, and the dense encoder."""
 
-import math
-
 import numpy as np
 import pytest
 
 from eokeras.errors import InvalidArgumentError
 from eokeras.layers import sine_cosine_positions
-from eokeras.models import dense_encoder, vit
+from eokeras.models import dense_encoder, group_vit, vit
+from eokeras.models.encoders.transformer import run_blocks, token_groups
 from tests.checks import check_gradients, check_model, check_saved_model, count_trainable, to_numpy
+from tests.models.transformer_in_numpy import attend, dense, gelu, normalise
 
 RNG = np.random.default_rng(0)
 SMALL = {"patch_size": 4, "width": 8, "depth": 2, "heads": 2, "mlp_width": 12}
@@ -16,32 +16,6 @@ IMAGE = RNG.normal(size=(2, 8, 12, 3)).astype("float32")
 
 
 # ---- The published network, written out ------------------------------------------------------------------------
-
-
-def normalise(model, x, name):
-    scale, shift = model.get_layer(name).get_weights()
-    centred = x - x.mean(axis=-1, keepdims=True)
-    return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-6) * scale + shift
-
-
-def attend(model, x, heads, name):
-    """Scaled dot-product attention, head by head."""
-    w_q, b_q, w_k, b_k, w_v, b_v, w_o, b_o = model.get_layer(name).get_weights()
-    result = 0
-    for head in range(heads):
-        query, key, value = (x @ kernel[:, head] + bias[head] for kernel, bias in ((w_q, b_q), (w_k, b_k), (w_v, b_v)))
-        scores = np.exp(query @ key.transpose(0, 2, 1) / np.sqrt(query.shape[-1]))
-        result = result + scores / scores.sum(axis=-1, keepdims=True) @ value @ w_o[head]
-    return result + b_o
-
-
-def gelu(x):
-    return x * 0.5 * (1 + np.vectorize(math.erf)(x / np.sqrt(2)))
-
-
-def dense(model, x, name):
-    kernel, bias = model.get_layer(name).get_weights()
-    return x @ kernel + bias
 
 
 def forward(model, image, patch_size, width, depth, heads, mlp_width):
@@ -134,6 +108,75 @@ def test_numbers_must_be_positive_integers(argument, value):
 def test_shapes_that_are_no_map_are_refused(shape):
     with pytest.raises(InvalidArgumentError, match=r"`shape` must be \(height, width, channels\)"):
         vit(shape, **SMALL)
+
+
+# ---- Groups of channels and sensors ------------------------------------------------------------------------------
+
+SHAPES = {"s2_10m": (8, 12, 3), "s2_20m": (4, 6, 2), "s1": (8, 12, 2)}
+GROUPS = {"s2_10m": {"visible": (2, 0), "infrared": (1,)}}
+
+
+def group_inputs():
+    return {name: RNG.normal(size=(2, *shape)).astype("float32") for name, shape in SHAPES.items()}
+
+
+def test_group_vit_holds_its_contract(tmp_path):
+    inputs = group_inputs()
+    build = lambda: group_vit(SHAPES, GROUPS, name="fused", **SMALL)  # noqa: E731
+    model = check_model(build, inputs, {"stride_4": (2, 2, 3, 8)}, tmp_path, logits=False)
+    check_saved_model(model, inputs, tmp_path)
+    check_gradients(model, inputs)
+    assert model.name == "fused_vit"
+    found = [(group.name, group.input, group.patches.patch_size) for group in token_groups(model)]
+    assert found == [("visible", "s2_10m", 4), ("infrared", "s2_10m", 4), ("s2_20m", "s2_20m", 2), ("s1", "s1", 4)]
+
+
+def test_one_group_is_a_plain_vit():
+    plain, grouped = vit(IMAGE.shape[1:], name="s2", **SMALL), group_vit({"s2": IMAGE.shape[1:]}, **SMALL)
+    plain.set_weights([RNG.normal(scale=0.5, size=weight.shape) for weight in plain.weights])
+    grouped.set_weights(plain.get_weights())
+    levels = [to_numpy(model({"s2": IMAGE}))["stride_4"] for model in (plain, grouped)]
+    np.testing.assert_allclose(levels[0], levels[1], rtol=1e-6, atol=1e-6)
+
+
+def test_levels_are_the_means_of_the_groups_of_a_place():
+    """From the tokens of each group alone, embedded by hand, in the order of `token_groups`."""
+    model, inputs = group_vit(SHAPES, GROUPS, **SMALL), group_inputs()
+    model.set_weights([RNG.normal(scale=0.5, size=weight.shape) for weight in model.weights])
+    channels = {"visible": [2, 0], "infrared": [1], "s2_20m": [0, 1], "s1": [0, 1]}
+    tokens = []
+    for group in token_groups(model):
+        kernel, bias = group.patches.get_weights()
+        image, size = inputs[group.input][..., channels[group.name]], group.patches.patch_size
+        for place in range(6):
+            row, column = divmod(place, 3)
+            patch = image[:, row * size : (row + 1) * size, column * size : (column + 1) * size].reshape(2, -1)
+            tokens.append(patch @ kernel.reshape(-1, 8) + bias + sine_cosine_positions(2, 3, 8)[place])
+    expected = to_numpy(run_blocks(model, np.stack(tokens, axis=1).astype("float32")))
+    expected = expected.reshape(2, 4, 2, 3, 8).mean(axis=1)
+    np.testing.assert_allclose(to_numpy(model(inputs))["stride_4"], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "options", "message"),
+    [
+        ({}, {}, "`shapes` must be a dict"),
+        ((8, 12, 3), {}, "`shapes` must be a dict"),
+        ({"s2": (8, None, 3)}, {}, "`shapes` must have fixed heights and widths"),
+        ({"s2": (8, 12, 3), "s1": (6, 9, 2)}, {"patch_size": 2}, r"whole pixels of every input.*'s1' of \(6, 9\)"),
+        ({"s2": (8, 12, 3), "s1": (8, 8, 2)}, {}, r"all must cover the same ground.*'s1' of \(8, 8\)"),
+        ({"s2": (8, 12, 3)}, {"groups": ("red",)}, "`groups` must be a dict of input name"),
+        ({"s2": (8, 12, 3)}, {"groups": {"s1": {"VV": (0,)}}}, r"`groups` may hold \['s2'\].*'s1'"),
+        ({"s2": (8, 12, 3)}, {"groups": {"s2": {"red": (3,)}}}, r"`groups\['s2'\]` may hold \[0, 1, 2\].*3"),
+        ({"s2": (8, 12, 3)}, {"groups": {"s2": {"a": (0, 1), "b": (1,)}}}, "each into one at most"),
+        ({"s2": (8, 12, 3)}, {"groups": {"s2": {"a": ()}}}, "each into one at most"),
+        ({"s2": (8, 12, 3), "s1": (8, 12, 2)}, {"groups": {"s2": {"s1": (0,)}}}, "names of their own"),
+        ({"s2": (8, 12, 3)}, {"width": 6, "heads": 4}, "`width` must be a multiple of `heads`"),
+    ],
+)
+def test_groups_that_do_not_fit_are_named(shapes, options, message):
+    with pytest.raises(InvalidArgumentError, match=message):
+        group_vit(shapes, **SMALL | options)
 
 
 # ---- Scalars ---------------------------------------------------------------------------------------------------

@@ -8,6 +8,6 @@ Letters: B batch, H rows, W columns, C channels.
 from eokeras.models.encoders.convolutional import unet, unet_decoder, unet_encoder
 from eokeras.models.encoders.residual import resnet
 from eokeras.models.encoders.scalars import dense_encoder
-from eokeras.models.encoders.transformer import vit
+from eokeras.models.encoders.transformer import group_vit, vit
 
-__all__ = ["dense_encoder", "resnet", "unet", "unet_decoder", "unet_encoder", "vit"]
+__all__ = ["dense_encoder", "group_vit", "resnet", "unet", "unet_decoder", "unet_encoder", "vit"]

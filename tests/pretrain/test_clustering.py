@@ -1,0 +1,98 @@
+"""Clusters of places on the sphere, by hand and by what defines them."""
+
+import numpy as np
+import pytest
+
+import eokeras as eo
+from eokeras.ben_ge.places import unit_vectors
+from eokeras.ben_ge.schema import VOID
+from eokeras.errors import InvalidArgumentError, InvalidSourceError, UnwritableError
+from eokeras.pretrain import GeoClusters, geoclusters, load_geoclusters
+
+RNG = np.random.default_rng(0)
+
+
+def test_neighbours_across_the_180th_meridian_are_one_cluster():
+    fiji = [(179.0, -17.0), (-179.0, -17.0), (178.0, -17.0), (-178.0, -17.0)]
+    europe = [(10.0, 50.0), (12.0, 50.0)]
+    found = geoclusters(fiji + europe, clusters=2)
+    (west, at_11), (east, _) = sorted(found.centres, key=lambda centre: abs(centre[0]))
+    assert (west, abs(east)) == (pytest.approx(11.0), pytest.approx(180.0))
+    # The middle of a parallel's arc lies poleward of it.
+    assert 50.0 < at_11 < 50.01
+    of_fiji, of_europe = found.assign([*fiji, (-170.0, -20.0)]), found.assign(europe)
+    assert len(set(of_fiji)) == len(set(of_europe)) == 1
+    assert of_fiji[0] != of_europe[0]
+    # On the plane of longitudes, -179 would lie nearer to Europe than 179 does.
+    assert found.assign([(-100.0, -17.0), (160.0, 0.0)]).tolist() == [of_fiji[0]] * 2
+
+
+def test_neighbours_across_a_pole_are_one_cluster():
+    pole = [(0.0, 89.0), (90.0, 89.0), (180.0, 89.0), (-90.0, 89.0)]
+    found = geoclusters([*pole, (0.0, 0.0)], clusters=2)
+    assert found.assign([*pole, (45.0, 90.0)]).tolist() == [found.assign(pole[:1])[0]] * 5
+    assert any(latitude == pytest.approx(90.0) for _, latitude in found.centres)
+
+
+def test_two_patches_next_to_each_other_are_told_apart():
+    found = GeoClusters(((10.0, 50.0), (10.017, 50.0)))  # 1.2 km
+    assert found.assign([(10.0084, 50.0), (10.0086, 50.0)]).tolist() == [0, 1]
+
+
+def test_every_place_is_with_its_nearest_centre_and_every_centre_amid_its_places():
+    lonlat = np.stack([RNG.uniform(-180, 180, 500), np.rad2deg(np.arcsin(RNG.uniform(-1, 1, 500)))], axis=1)
+    found = geoclusters(lonlat, clusters=20, seed=3)
+    assert len(found.centres) == 20
+    assert found.places == 500
+    assert list(found.centres) == sorted(found.centres)
+    members = found.assign(lonlat)
+    points, centres = unit_vectors(lonlat), unit_vectors(found.centres)
+    distances = ((points[:, None] - centres) ** 2).sum(axis=-1)
+    np.testing.assert_array_equal(members, distances.argmin(axis=1))
+    for index in range(20):
+        mean = points[members == index].mean(axis=0)
+        np.testing.assert_allclose(mean / np.linalg.norm(mean), centres[index], atol=1e-9)
+    assert geoclusters(lonlat, clusters=20, seed=3) == found
+
+
+def test_places_without_numbers_have_no_cluster():
+    assert GeoClusters(((0.0, 0.0),)).assign([(np.nan, 0.0), (1.0, 1.0)]).tolist() == [VOID, 0]
+
+
+def test_clusters_are_stored_with_their_centres(tmp_path):
+    found = geoclusters(RNG.uniform(0, 50, (30, 2)), clusters=4)
+    assert load_geoclusters(found.save(tmp_path / "clusters.json")) == found
+
+
+def test_clusters_of_records_are_of_training_places_alone(known_records):
+    found = geoclusters(known_records.path, clusters=3)
+    (file,) = (known_records.tree / "splits").glob("*_train.csv")
+    training = file.read_text().split()
+    assert found.places == len(training)
+    assert found.fingerprint == eo.load_schema(known_records.path).fingerprint
+    places = [known_records.features[patch]["lonlat"] for patch in sorted(training)]
+    expected = geoclusters(places, clusters=3)
+    np.testing.assert_allclose(sorted(found.centres), sorted(expected.centres), atol=1e-6)
+
+
+@pytest.mark.parametrize("clusters", [0, 2.5, None])
+def test_the_number_of_clusters_is_a_positive_integer(clusters):
+    with pytest.raises(InvalidArgumentError, match="`clusters` must be a positive integer"):
+        geoclusters([(0.0, 0.0)], clusters)
+
+
+def test_what_cannot_be_clustered_is_named(tmp_path):
+    with pytest.raises(InvalidArgumentError, match=r"at most the number of distinct places.*clusters=2, 1 places"):
+        geoclusters([(5.0, 5.0), (5.0, 5.0)], 2)
+    with pytest.raises(InvalidArgumentError, match="`clusters` must be at most 255"):
+        geoclusters(RNG.uniform(0, 50, (300, 2)), 256)
+    for places in ([(np.nan, 0.0)], [1.0, 2.0], np.zeros((3, 3))):
+        with pytest.raises(InvalidArgumentError, match="`places` must be finite longitudes and latitudes"):
+            geoclusters(places, 1)
+    (tmp_path / "other.json").write_text("[1, 2]")
+    with pytest.raises(InvalidSourceError, match=r"other.json must be a file that `GeoClusters.save` wrote"):
+        load_geoclusters(tmp_path / "other.json")
+    with pytest.raises(InvalidSourceError, match="No such file"):
+        load_geoclusters(tmp_path / "none.json")
+    with pytest.raises(UnwritableError, match="must be writable"):
+        GeoClusters(((0.0, 0.0),)).save(tmp_path / "no" / "clusters.json")
