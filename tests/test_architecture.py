@@ -70,16 +70,7 @@ SPLIT_ROOMS = {
     "metrics": ("epochs", "classes", "numbers", "by_task"),
     "models.fusion": ("joints", "branches", "by_channels", "by_level", "attention", "conditioning", "presence"),
     "balance": ("rules", "uncertainty", "task_losses", "gradients", "gradient_rules", "balanced_model", "cosines"),
-    "pretrain": (
-        "view_losses",
-        "contrastive",
-        "guard",
-        "masking",
-        "mae",
-        "inpainting",
-        "clustering",
-        "pretext",
-    ),  # fmt: skip
+    "pretrain": ("view_losses", "contrastive", "guard", "masking", "mae", "inpainting", "clustering", "pretext"),
 }
 
 
