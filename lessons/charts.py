@@ -1,7 +1,12 @@
 """Plots on slides that lessons share; a plot fills a slide's width, and its type has the size of the slide's text."""
 
-from drawing import GREY, INK
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
+import matplotlib as mpl
+from drawing import GREY, INK, save, save_plot
+
+FIGURES = Path("figures")
 NAMED = "#332288"  # the comparison that was named before the run; no modality has this colour
 STYLE = {
     "font.size": 21,
@@ -12,6 +17,26 @@ STYLE = {
     "legend.frameon": False,
 }
 SIZE_INCHES = (12.08, 4.75)  # 1160 pixels, as wide as a slide; 21 points are 28 of its pixels
+
+
+def write(drawings: Iterable[Callable], plots: Iterable[Callable] = (), style: Mapping = STYLE) -> None:
+    """Writes figures/NAME.svg for each function of that name.
+
+    Args:
+        drawings: functions that return SVG.
+        plots: functions that return (figure, title, description).
+        style: of the plots.
+    """
+    for draw in drawings:
+        print(save(FIGURES / f"{draw.__name__}.svg", draw()))
+    with mpl.rc_context(style):
+        for plot in plots:
+            print(save_plot(FIGURES / f"{plot.__name__}.svg", *plot()))
+
+
+def measured(plots: Mapping[str, Iterable[Callable]], results: Mapping) -> list[Callable]:
+    """Those plots, by the table that they show, for which there are results."""
+    return [plot for table, functions in plots.items() if table in results for plot in functions]
 
 
 def forest(axis, rows, unit: str, named: str = "", scale: float = 1.0) -> None:

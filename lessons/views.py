@@ -4,6 +4,7 @@ A patch is the features that `eokeras.ben_ge.Source.read` gives.
 """
 
 import math
+from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -40,6 +41,17 @@ def land_cover(patch) -> np.ndarray:
     """WorldCover in its official colours."""
     codes = [entry.code for entry in schema.LAND_COVER]
     return as_bytes(land_cover_rgb(np.searchsorted(codes, patch["land_cover_map"])))
+
+
+def most_varied(patches: Sequence) -> int:
+    """Index of the clear patch of the most varied land cover."""
+
+    def variety(index):
+        shares = patches[index]["land_cover_fractions"]
+        clear = np.percentile(patches[index]["s2_10m"][..., 0], 98) < 2000  # blue: neither clouds nor snow
+        return clear * -float(np.sum(shares[shares > 0] * np.log(shares[shares > 0])))
+
+    return max(range(len(patches)), key=variety)
 
 
 def as_bytes(colours) -> np.ndarray:

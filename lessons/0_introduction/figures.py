@@ -8,16 +8,16 @@ import math
 from functools import cache
 from pathlib import Path
 
+import charts
 import numpy as np
 import sketches
-from drawing import INK, Shape, arrow, colour_of, drawing, encoder, head, note, photograph, save, tensor, tile
+from drawing import INK, Shape, arrow, colour_of, drawing, encoder, head, note, photograph, tensor, tile
 from svg import number, path, rectangle, tint
 from views import elevation, land_cover, optical, radar
 
 import eokeras as eo
 from eokeras.ben_ge import schema
 
-FIGURES = Path("figures")
 TREE = Path("work/ben-ge-sim")
 CLEAR = 0.02  # share of bright pixels below which a patch counts as free of clouds and snow
 CORINE_SIDE = 500 / schema.PATCH_SIZE_M  # 25 ha are 500 m x 500 m
@@ -209,11 +209,5 @@ def smallest_area() -> str:
     return drawing(shapes, 1160, 352, "A patch and the smallest mapped area", words)
 
 
-def main() -> None:
-    """Write every figure."""
-    for draw in (cover, views, faces, shuffled, heads, smallest_area, *sketches.FIGURES):
-        print(save(FIGURES / f"{draw.__name__}.svg", draw()))
-
-
 if __name__ == "__main__":
-    main()
+    charts.write((cover, views, faces, shuffled, heads, smallest_area, *sketches.FIGURES))

@@ -3,21 +3,17 @@
 Patches are simulated, and chosen by a rule, not by their number. Measured numbers come from results.json.
 """
 
-from pathlib import Path
-
-import matplotlib as mpl
+import charts
 import numpy as np
 import plots
 import sketches
-from drawing import GREY, colour_of, drawing, note, photograph, save, save_plot, tile
+from drawing import GREY, colour_of, drawing, note, photograph, save, tile
 from patches import CODES, band, hero, is_clear, own_stretch, patches, share, two_dates
 from plots import results
 from svg import rectangle, tint
 from views import elevation, grey, land_cover, optical, radar
 
 from eokeras.ben_ge import schema
-
-FIGURES = Path("figures")
 
 
 def cover() -> str:
@@ -173,14 +169,11 @@ def size() -> str:
 
 def main() -> None:
     """Write every figure."""
-    for draw in (cover, one_place, stretches, dates, speckle, legend, prefetch, size, *sketches.FIGURES):
-        print(save(FIGURES / f"{draw.__name__}.svg", draw()))
+    drawings = (cover, one_place, stretches, dates, speckle, legend, prefetch, size, *sketches.FIGURES)
+    charts.write(drawings, plots.FIGURES, plots.STYLE)
     facts = results()["records"]
-    print(save(FIGURES / "record.svg", sketches.record(facts["bytes_by_raster"], facts["shards"], facts["train"])))
-    for draw in plots.FIGURES:
-        with mpl.rc_context(plots.STYLE):
-            figure, title, words = draw()
-            print(save_plot(FIGURES / f"{draw.__name__}.svg", figure, title, words))
+    record = sketches.record(facts["bytes_by_raster"], facts["shards"], facts["train"])
+    print(save(charts.FIGURES / "record.svg", record))
 
 
 if __name__ == "__main__":

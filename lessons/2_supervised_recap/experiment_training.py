@@ -20,7 +20,8 @@ Run card of `transfer`
                  share their rules (climate, spectra, seasons): that is what can transfer here
     training     width-8 U-Net (f) and a new head (g) on 36 x 36 crops, flips and turns; AdamW with cosine decay,
                  batch 16, 60 epochs, no early stopping, so that no further labels are spent; rate of each
-                 contestant chosen in world 100, of three
+                 contestant chosen of three by the loss on the test tiles of one world, 100. (Later lessons choose
+                 over three worlds: one alone may choose badly for others, and did in lesson 3)
     test         centre 72 x 72 crop of every test patch, opened once
     hardware     two CPU cores, two processes; no GPU
 
@@ -48,6 +49,7 @@ from eokeras import ben_ge, evaluate, models
 from eokeras.evaluate.scores import task_score
 
 WORLD_SEEDS, PRETRAINING_SEED, PATCHES = (201, 202, 203, 204, 205), 200, 350
+TUNING_SEED = laboratory.TUNING_SEEDS[0]
 CONTESTANTS, LABELS, LEARNING_RATES = ("scratch", "loaded"), (48, "all"), (1e-3, 3e-3, 1e-2)
 WIDTH, EPOCHS, PRETRAINING_RATE = 8, 60, 3e-3
 INPUTS, TASK = ("s2",), "climate_zone"
@@ -191,8 +193,8 @@ def try_rate(work: Path, contestant: str, task: str, labels: int | str, learning
     """Loss of a learning rate on the held-out tiles of a world that no result comes from."""
 
     def compute() -> dict:
-        records = records_of(work, laboratory.TUNING_SEED)
-        model = fit(records, contestant, task, labels, laboratory.TUNING_SEED, learning_rate)
+        records = records_of(work, TUNING_SEED)
+        model = fit(records, contestant, task, labels, TUNING_SEED, learning_rate)
         held_out = laboratory.centre_crops(records, "test", INPUTS, RECIPES[task], **OPTIONS)
         return {"loss": float(model.evaluate(held_out, verbose=0))}
 
@@ -249,7 +251,7 @@ def main() -> None:
     plain, augmented = parallel(curve, [(work, "plain"), (work, "augmented")])
     content = {"plain": plain, "augmented": augmented, "statement": evaluate.SIMULATED}
     laboratory.write_results(HERE / "results.json", "curves", content)
-    seeds = (PRETRAINING_SEED, laboratory.TUNING_SEED, *WORLD_SEEDS)
+    seeds = (PRETRAINING_SEED, TUNING_SEED, *WORLD_SEEDS)
     parallel(records_of, [(work, seed) for seed in seeds])
     (pretraining,) = parallel(pretrain, [(work,)])
     trials = list(product(CONTESTANTS, HEADS, LABELS, LEARNING_RATES))

@@ -7,16 +7,15 @@ import json
 from functools import cache
 from pathlib import Path
 
-import matplotlib as mpl
+import charts
 import numpy as np
 import sketches
-from drawing import GREY, INK, colour_of, save, save_plot
+from drawing import GREY, INK, colour_of
 from matplotlib.figure import Figure
 from sketches import BLUE, ORANGE
 
 from eokeras.ben_ge import schema
 
-FIGURES = Path("figures")
 STYLE = {
     "font.size": 21,  # points: 28 pixels
     "lines.linewidth": 2.5,
@@ -224,13 +223,5 @@ DRAWINGS = (
 PLOTS = (toy, curves, curves_augmented, scores, witnesses, coverage, forty, claims, transfer)
 
 
-def main() -> None:
-    for draw in DRAWINGS:
-        save(FIGURES / f"{draw.__name__}.svg", draw())
-    with mpl.rc_context(STYLE):
-        for plot in PLOTS:
-            save_plot(FIGURES / f"{plot.__name__}.svg", *plot())
-
-
 if __name__ == "__main__":
-    main()
+    charts.write(DRAWINGS, PLOTS, STYLE)

@@ -3,15 +3,10 @@
 from functools import partial
 
 import keras
+from laboratory import HEADS
 
 from eokeras import models
 from eokeras.ben_ge.schema import CHANNELS
-
-HEADS = {
-    "climate_zone": partial(models.scene_head, 12),
-    "land_cover_map": partial(models.map_head, 11),
-    "season": models.regression_head,
-}
 
 WEIGHTS = 214_000
 """Trainable weights that every contestant comes close to: two U-Nets of width 5, or one of width 7."""

@@ -8,18 +8,16 @@ import json
 from functools import cache
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import sketches
-from charts import SIZE_INCHES, STYLE, forest
-from drawing import GREY, INK, colour_of, drawing, note, photograph, save, save_plot, tile
+from charts import SIZE_INCHES, forest, measured, write
+from drawing import GREY, INK, colour_of, drawing, note, photograph, tile
 from matplotlib.figure import Figure
-from views import elevation, land_cover, optical, radar
+from views import elevation, land_cover, most_varied, optical, radar
 
 import eokeras as eo
 from eokeras.ben_ge import World, schema
 
-FIGURES = Path("figures")
 RESULTS = Path("results.json")
 DOSES = (World().cloud_fraction, 0.2, 0.4, 0.6, 0.8)
 WORLDS = {"default": World(), "null": World().without("s1")} | {
@@ -42,15 +40,8 @@ def patches(world: str) -> list[dict]:
 
 @cache
 def hero() -> int:
-    """Index of the clear patch of the most varied land cover."""
-
-    def variety(index):
-        patch = patches("default")[index]
-        shares = patch["land_cover_fractions"][patch["land_cover_fractions"] > 0]
-        clear = np.percentile(patch["s2_10m"][..., 0], 98) < 2000  # blue: neither clouds nor snow
-        return clear * -float(np.sum(shares * np.log(shares)))
-
-    return max(range(30), key=variety)
+    """Index of the place that is shown."""
+    return most_varied(patches("default"))
 
 
 # --- Figures of patches --------------------------------------------------------------------------------
@@ -236,16 +227,6 @@ def costs():
 MEASURED = {"ladder": (ladder, others, null, costs), "clouds": (dose,), "sensors": (subsets,)}
 
 
-def main() -> None:
-    """Write every figure for which there are numbers."""
-    for draw in (cover, senses, through_clouds, two_radars, doses, *sketches.FIGURES):
-        print(save(FIGURES / f"{draw.__name__}.svg", draw()))
-    known = results() if RESULTS.exists() else {}
-    for draw in [draw for table, figures in MEASURED.items() if table in known for draw in figures]:
-        with mpl.rc_context(STYLE):
-            figure, title, words = draw()
-            print(save_plot(FIGURES / f"{draw.__name__}.svg", figure, title, words))
-
-
 if __name__ == "__main__":
-    main()
+    drawings = (cover, senses, through_clouds, two_radars, doses, *sketches.FIGURES)
+    write(drawings, measured(MEASURED, results() if RESULTS.exists() else {}))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 import keras
+import laboratory
 import tensorflow as tf
 
 from eokeras import balance, models
@@ -13,12 +14,7 @@ METRICS = {"climate_zone": "accuracy", "land_cover_map": "mean_iou", "season": "
 """Task -> its main metric."""
 
 TASKS = tuple(METRICS)
-HEADS = {
-    "climate_zone": partial(models.scene_head, 12),
-    "land_cover_map": partial(models.map_head, 11),
-    "season": models.regression_head,
-    "land_cover": partial(models.scene_head, 11),  # for the lottery alone
-}
+HEADS = laboratory.HEADS | {"land_cover": partial(models.scene_head, 11)}  # the last for the lottery alone
 
 WIDTH = 7
 """Width of every U-Net: 208,593 trainable weights."""
@@ -30,6 +26,9 @@ RULES: dict[str, Callable[[], keras.layers.Layer]] = {
     "GradNorm": balance.GradNorm,
     "PCGrad": partial(balance.PCGrad, seed=0),
 }
+
+RACED = ("uncertainty", "random", "PCGrad")
+"""Rules that are compared with the plain sum; of the others the experiment measures the time of a step alone."""
 
 PLAIN, DUAL, LOTTERY, STAMPED = "plain sum", "dual", "lottery", "stamped "
 TWINS = {task: f"{task} alone" for task in TASKS}

@@ -7,28 +7,37 @@ Run card
                  single-task twins
     primary      Delta_MTL: mean over the three tasks of the relative change (accuracy, mean IoU, MAE; positive is
                  better) of the plain sum against twins of equal total wall time, at 10 % of the labels, paired over
-                 worlds. All else is exploratory; the five rules are a family, with Holm's correction
+                 worlds. It counts only if it excludes zero with roles swapped, too (twins relative to the plain sum),
+                 and with the other sign: a relative change is not symmetric, and its mean may be above zero for
+                 that alone. All else is exploratory; the three rules are a family, with Holm's correction
+    reading      a task is learned where the plain sum or its twin beats the answer that does not look (most frequent
+                 class, median; of the labels that training saw), paired over worlds. With fewer than two learned
+                 tasks a comparison is an illustration, not evidence, whatever its interval
     expected     positive at 10 %, smaller at 100 %, none where twins have three times the time; no rule beats the plain
                  sum; the lottery costs something or nothing
-    power        before the run: between two networks of the fusion race of lesson 3 the same mean relative change
-                 varied by 0.13 to 0.23 from world to world (standard deviations of four pairs, worlds 11 to 18). So
-                 eight worlds show a mean of 0.11 to 0.19 and find a true 0.15 to 0.26 in four of five runs. Effects of
-                 a few per cent, as papers report them, are beyond this design
+    power        before the run, by tests/experiments/sharing_power.py: POWER PENDING
     data         simulated worlds, seeds 21 to 28 (no recipe was developed on them): each 700 patches in tiles and dates
                  held out together, at least 300 of them for testing; the replicate is the world. Sentinel-2 alone. 10 %
                  of the labels are drawn spread over all groups: the optimistic draw
     contestants  contestants.py: U-Net of width 7, 0.2 M weights. Twins have the same width; their training takes
                  together as long as that of the plain sum (equal time), or as many steps each (equal steps: three times
                  the time). Every rule trains as long as the plain sum: its steps are divided by what its step costs,
-                 measured at the start. Lottery: a fourth head whose class is computed from the patch's name. Stamp: a
-                 thirteenth band of one random number per patch, read from the features by a linear probe
+                 measured at the start. Lottery: a fourth head whose class is computed from the patch's name; as many
+                 steps as the plain sum, so that the other three tasks are trained alike. Stamp: a thirteenth band of
+                 one random number per patch, read from the features by a linear probe; plain sum and twins at equal
+                 steps
     training     36 x 36 crops, flips and turns, AdamW with cosine decay to 0, batch 16, 640 steps (320 at 10 % of the
-                 labels, about 165 epochs), the last is kept. Rate of each contestant, budget and length chosen of
-                 three, in world 100, whose validation split is labelled in full: by the mean relative change against
-                 the best twins of equal steps, for twins by their own score. In the other worlds nothing is chosen;
-                 their validation labels are not used. The stamped networks take the rates of those without
-    test         centre 72 x 72 crop of every test patch, opened once
-    hardware     two CPU cores, two processes, about an hour; quiet while the times are measured, in its first minutes
+                 labels, about 165 epochs), the last is kept; steps come in stages of ten
+    rates        of each contestant, budget and length, chosen of three over the test tiles of worlds 100 to 102: scores
+                 averaged over the worlds, then the mean relative change against the best twins of equal steps, for
+                 twins by their own score. Each twin is tuned for itself: a set of them has nine trials to the three of
+                 the plain sum. Lottery and stamped networks take the rates of those without
+    test         centre 72 x 72 crop of every test patch, opened once; no validation label is used
+    left out     so that three tuning worlds fit into the time: GradNorm and DWA are timed and do not race, only the two
+                 rules that the lesson derives and random weights, their control; on 10 % of the labels there are plain
+                 sum and twins alone. That leaves 162 trials, 152 runs and 20 stamped runs
+    hardware     two CPU cores, two processes, about 65 minutes (estimated); quiet while the times are measured, in its
+                 first minutes
 
 Everything here is simulated: it shows that the method can find an effect, not how large it is in Europe.
 """
@@ -36,6 +45,7 @@ Everything here is simulated: it shows that the method can find an effect, not h
 import argparse
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -53,6 +63,7 @@ from contestants import (
     LOTTERY,
     METRICS,
     PLAIN,
+    RACED,
     RULES,
     STAMPED,
     STAMPED_TWINS,
@@ -68,6 +79,8 @@ from tables import STEPS, TIME
 
 import eokeras as eo
 from eokeras import balance, ben_ge, evaluate
+from eokeras.ben_ge.records import RecordSchema
+from eokeras.ben_ge.schema import VOID
 
 WORLD_SEEDS = (21, 22, 23, 24, 25, 26, 27, 28)
 STAMP_SEEDS = WORLD_SEEDS[:5]
@@ -77,13 +90,18 @@ LENGTHS = {"100": 640, "10": 320}
 """Labels in per cent -> steps of the plain sum, and of twins of equal steps."""
 
 INPUTS = ("s2",)
-TIMED = (PLAIN, *RULES, DUAL, LOTTERY, *TWINS.values())
-ENTRIES = [
-    *product(("100",), (PLAIN, *RULES, DUAL, LOTTERY), (TIME,)),
-    *product(("10",), (PLAIN, "uncertainty", "PCGrad", LOTTERY), (TIME,)),
-    *product(("100", "10"), TWINS.values(), (TIME, STEPS)),
+TIMED = (PLAIN, *RULES, DUAL, *TWINS.values())
+TUNED = [
+    *product(("100",), (PLAIN, *RACED, DUAL), (TIME,)),
+    ("10", PLAIN, TIME),
+    *product(LENGTHS, TWINS.values(), (TIME, STEPS)),
 ]
-"""(labels, contestant, length) of all runs but the stamped ones."""
+"""(labels, contestant, length) of all whose rate is chosen."""
+
+ENTRIES = [*TUNED, ("100", LOTTERY, TIME)]
+"""The same of all runs but the stamped ones."""
+
+Entry = tuple[str, str, str]
 
 
 def records_of(work: Path, seed: int) -> Path:
@@ -93,13 +111,13 @@ def records_of(work: Path, seed: int) -> Path:
 # ----------------------------------------------------------------------- Equal time
 
 
-def step_seconds(work: Path, rounds: int = 21) -> dict[str, float]:
+def step_seconds(work: Path, rounds: int = 11) -> dict[str, float]:
     """Seconds of a training step of every contestant: the least disturbed stage of many, measured in turns."""
 
     def compute() -> dict:
         tf.config.threading.set_intra_op_parallelism_threads(1)  # as the runs have it
         tf.config.threading.set_inter_op_parallelism_threads(1)
-        records = records_of(work, laboratory.TUNING_SEED)
+        records = records_of(work, laboratory.TUNING_SEEDS[0])
         fits = {name: _stage_of(records, name) for name in TIMED}
         found: dict[str, list[float]] = {name: [] for name in TIMED}
         for _ in range(rounds):
@@ -115,11 +133,8 @@ def step_seconds(work: Path, rounds: int = 21) -> dict[str, float]:
 def _stage_of(records: Path, contestant: str):
     """A function that trains one stage of a contestant."""
     model = laboratory.compiled(build, contestant)
-    more = {"metadata": ("patch_id",)} if contestant == LOTTERY else {}
-    recipe = recipe_of(contestant)
-    batches = laboratory.training_batches(records, INPUTS, recipe, 0, repeat=True, **more)
-    ready = adapted(contestant)(batches) if contestant == LOTTERY else batches
-    kept = ready.take(4).cache().repeat()
+    batches = laboratory.training_batches(records, INPUTS, recipe_of(contestant), 0, repeat=True)
+    kept = batches.take(4).cache().repeat()
     return lambda: model.fit(kept, steps_per_epoch=laboratory.STAGE, verbose=0, shuffle=False)
 
 
@@ -128,22 +143,27 @@ def recipe_of(contestant: str) -> laboratory.Recipe:
 
 
 def steps_of(seconds: dict[str, float], labels: str, contestant: str, length: str) -> int:
-    """Steps of a run: as many as fit into the time of the plain sum, or all."""
+    """Steps of a run, in whole stages: as many as fit into the time of the plain sum, or all."""
     contestant = contestant.removeprefix(STAMPED)
     if length == STEPS or contestant in (PLAIN, LOTTERY):
         return LENGTHS[labels]
     share = 1 / len(TWINS) if contestant in TWINS.values() else 1.0
-    return round(LENGTHS[labels] * share * seconds[PLAIN] / seconds[contestant])
+    stages = LENGTHS[labels] * share * seconds[PLAIN] / seconds[contestant] / laboratory.STAGE
+    return laboratory.STAGE * max(1, round(stages))
 
 
 # ----------------------------------------------------------------------- Runs
 
 
-def fit(work: Path, entry: tuple[str, str, str], seed: int, rate: float, callbacks=()) -> tuple[keras.Model, dict]:
+def budget(labels: str, seed: int) -> dict:
+    """Options of `make_dataset` that keep a share of the training labels."""
+    return {"label_fraction": 0.1, "label_draw": "spread", "label_seed": seed} if labels == "10" else {}
+
+
+def fit(work: Path, entry: Entry, seed: int, rate: float, callbacks=()) -> tuple[keras.Model, dict]:
     """Trains a contestant on a budget of labels in one world."""
     labels, contestant, length = entry
-    more = {"label_fraction": 0.1, "label_draw": "spread", "label_seed": seed} if labels == "10" else {}
-    more |= {"metadata": ("patch_id",)} if contestant == LOTTERY else {}
+    more = budget(labels, seed) | ({"metadata": ("patch_id",)} if contestant == LOTTERY else {})
     steps = steps_of(step_seconds(work), labels, contestant, length)
     model, card = laboratory.fit(
         build, contestant, records_of(work, seed), INPUTS, recipe_of(contestant), seed, rate,
@@ -152,18 +172,17 @@ def fit(work: Path, entry: tuple[str, str, str], seed: int, rate: float, callbac
     return model, card | {"steps": steps}
 
 
-def try_rate(work: Path, entry: tuple[str, str, str], rate: float) -> dict:
-    """Validation scores of one learning rate, in a world that no result comes from."""
+def try_rate(work: Path, entry: Entry, rate: float, seed: int) -> dict:
+    """Test scores of one learning rate, in a world that no result comes from."""
 
     def compute() -> dict:
-        model, card = fit(work, entry, laboratory.TUNING_SEED, rate)
-        records = records_of(work, laboratory.TUNING_SEED)
-        return card | {"validation": laboratory.validation_scores(model, records, INPUTS, recipe_of(entry[1]))}
+        model, card = fit(work, entry, seed, rate)
+        return card | laboratory.test_scores(model, records_of(work, seed), INPUTS, recipe_of(entry[1]))
 
-    return laboratory.remember(work, f"tuning {' '.join(entry)} {rate}", compute)
+    return laboratory.remember(work, f"tuning {seed} {' '.join(entry)} {rate}", compute)
 
 
-def run(work: Path, entry: tuple[str, str, str], seed: int, rate: float) -> dict:
+def run(work: Path, entry: Entry, seed: int, rate: float) -> dict:
     """Trains one contestant in one world, and tests it."""
 
     def compute() -> dict:
@@ -171,7 +190,7 @@ def run(work: Path, entry: tuple[str, str, str], seed: int, rate: float) -> dict
         batch = gradient_batch(records) if watched else None
         model, card = fit(work, entry, seed, rate, [balance.GradientCosine(batch)] if watched else [])
         card |= {"halves": halves(model, batch)} if watched else {}
-        card |= {"lottery_loss": lottery_loss(model, records, entry, seed)} if entry[1] == LOTTERY else {}
+        card |= {"lottery_loss": lottery_loss(model, records)} if entry[1] == LOTTERY else {}
         return card | laboratory.test_scores(model, records, INPUTS, recipe_of(entry[1]))
 
     return laboratory.remember(work, f"{seed} {' '.join(entry)}", compute)
@@ -197,23 +216,24 @@ def halves(model: keras.Model, batch: tuple[dict, dict]) -> list[list[float]]:
     return [[float(a @ b) for b in units[1]] for a in units[0]]
 
 
-def lottery_loss(model: keras.Model, records: Path, entry, seed: int) -> float:
+def lottery_loss(model: keras.Model, records: Path) -> float:
     """Cross-entropy of the lottery on its training patches: ln 11 = 2.40 where nothing was learned by heart."""
-    more = {"label_fraction": 0.1, "label_draw": "spread", "label_seed": seed} if entry[0] == "10" else {}
-    crops = laboratory.centre_crops(
-        records, "train", INPUTS, replace(RECIPE, test_crop=36), metadata=("patch_id",), **more
-    )
+    middle = replace(RECIPE, test_crop=36)
+    crops = laboratory.centre_crops(records, "train", INPUTS, middle, metadata=("patch_id",))
     return float(model.evaluate(adapted(LOTTERY)(crops), verbose=0, return_dict=True)["land_cover_loss"])
 
 
 def run_stamped(work: Path, contestant: str, seed: int, rate: float) -> dict:
-    """Trains a stamped contestant, and reads the stamp from its features before and after."""
+    """Trains a stamped contestant as many steps as any other, and reads the stamp from its features before and after.
+
+    Equal steps: the twins must not keep the stamp for having been trained less.
+    """
 
     def compute() -> dict:
         records = records_of(work, seed)
         keras.utils.set_random_seed(seed)
         untrained = readable(build(contestant), records, seed)
-        model, card = fit(work, ("100", contestant, TIME), seed, rate)
+        model, card = fit(work, ("100", contestant, STEPS), seed, rate)
         return card | {"untrained": untrained, "readable": readable(model, records, seed)}
 
     return laboratory.remember(work, f"{seed} {contestant}", compute)
@@ -234,40 +254,66 @@ def readable(model: keras.Model, records: Path, seed: int) -> float:
     return float(np.corrcoef(reading, number[1::2])[0, 1] ** 2) if np.std(reading) > 0 else 0.0
 
 
-def cost_of(work: Path, contestant: str) -> dict:
-    """What a contestant costs for whole patches, measured while nothing else of this experiment runs."""
+def answer_blindly(work: Path, labels: str, seed: int) -> dict:
+    """Scores of answers that know nothing but the labels that training saw: most frequent class, median."""
 
     def compute() -> dict:
-        model = laboratory.compiled(build, contestant)
-        return evaluate.cost(model, RECIPE.batch_size, measure=True).to_dict()
+        records = records_of(work, seed)
+        schema = eo.load_schema(records)
+        schema = RecordSchema(schema.path, schema.metadata | {"statistics": seen_labels(records, labels, seed)})
+        constants, _ = evaluate.predictions.trivial_baselines(TASKS, schema)
+        test = laboratory.centre_crops(records, "test", INPUTS, RECIPE, metadata=evaluate.predictions.METADATA)
+        found = evaluate.predictions.score_predictors(constants, test, schema)
+        return {"baselines": {other.name: laboratory.estimates(other) for other in found}}
 
-    return laboratory.remember(work, f"cost {contestant}", compute)
+    return laboratory.remember(work, f"{seed} {labels} blind", compute)
+
+
+def seen_labels(records: Path, labels: str, seed: int) -> dict[str, dict]:
+    """Counts of classes, and the median season, of the training labels within a budget."""
+    batches = eo.make_dataset(records, "train", INPUTS, TASKS, batch_size=RECIPE.batch_size, **budget(labels, seed))
+    targets = [targets for _, targets in batches.as_numpy_iterator()]
+    zones, covers, seasons = (np.concatenate([batch[task].ravel() for batch in targets]) for task in TASKS)
+    return {
+        "climate_zone": {"counts": np.bincount(zones[zones != VOID])},
+        "land_cover_map": {"counts": np.bincount(covers[covers != VOID])},
+        "season": {"median": float(np.nanmedian(seasons))},
+    }
 
 
 # ----------------------------------------------------------------------- Tuning and results
 
 
-def choose_rates(found: dict[tuple, dict]) -> dict[tuple[str, str, str], float]:
-    """The rate of each entry: best mean relative change on validation against the best twins of equal steps."""
+def averaged(cards: Sequence[dict]) -> dict[str, float]:
+    """Task -> its main score, mean over the tuning worlds: a change relative to one small score would decide alone."""
+    tasks = [task for task in TASKS if task in cards[0]["scores"]]
+    return {task: float(np.mean([tables.value(card, task) for card in cards])) for task in tasks}
 
-    def score(entry, rate, task) -> float:
-        return found[entry, rate]["validation"][task][METRICS[task]]
+
+def choose_rates(found: Mapping[tuple[Entry, float], dict[str, float]]) -> tuple[dict[Entry, float], dict]:
+    """The rate of each entry: best mean relative change against the best twins of equal steps.
+
+    Args:
+        found: (entry, rate) -> task -> score, mean over the tuning worlds.
+
+    Returns:
+        (entry -> rate, entry -> mean relative change of every rate).
+    """
 
     def best_twin(labels: str, task: str) -> float:
-        values = [score((labels, TWINS[task], STEPS), rate, task) for rate in LEARNING_RATES]
+        values = [found[(labels, TWINS[task], STEPS), rate][task] for rate in LEARNING_RATES]
         return min(values) if METRICS[task] == "mae" else max(values)
 
-    def merit(entry, rate) -> float:
-        changes = [
-            evaluate.relative_change(METRICS[task], score(entry, rate, task), best_twin(entry[0], task))
-            for task in scored_tasks(entry[1])
-        ]
+    def merit(entry: Entry, rate: float) -> float:
+        scores = found[entry, rate].items()
+        changes = [evaluate.relative_change(METRICS[task], score, best_twin(entry[0], task)) for task, score in scores]
         return float(np.mean(changes))
 
-    return {entry: max(LEARNING_RATES, key=lambda rate: merit(entry, rate)) for entry, _ in found}
+    table = {entry: [merit(entry, rate) for rate in LEARNING_RATES] for entry, _ in found}
+    return {entry: LEARNING_RATES[int(np.argmax(merits))] for entry, merits in table.items()}, table
 
 
-def cost_table(work: Path, seconds: dict[str, float], costs: dict[str, dict]) -> dict:
+def cost_table(seconds: dict[str, float], costs: dict[str, dict]) -> dict:
     """Steps and seconds of every contestant, and what serving all tasks costs with one network and with three."""
     contestants = {
         name: {
@@ -290,47 +336,58 @@ def main() -> None:
     parser.add_argument("work", type=Path, help="directory for records and finished runs")
     work = parser.parse_args().work
     start = time.perf_counter()
-    laboratory.in_parallel(records_of, [(work, seed) for seed in (laboratory.TUNING_SEED, *WORLD_SEEDS)])
+    laboratory.in_parallel(records_of, [(work, seed) for seed in (*laboratory.TUNING_SEEDS, *WORLD_SEEDS)])
     (seconds,) = laboratory.in_parallel(step_seconds, [(work,)], processes=1)
-    costs = laboratory.in_parallel(cost_of, [(work, name) for name in (PLAIN, *TWINS.values())], processes=1)
+    measured = (PLAIN, *TWINS.values())
+    given = [(work, build, name, RECIPE.batch_size) for name in measured]
+    costs = dict(zip(measured, laboratory.in_parallel(laboratory.cost_of, given, processes=1), strict=True))
     # By contestant, so that each process traces few models.
-    trials = sorted(product(ENTRIES, LEARNING_RATES), key=lambda trial: (trial[0][1], trial[0], trial[1]))
-    found = laboratory.in_parallel(try_rate, [(work, *trial) for trial in trials])
-    rates = choose_rates(dict(zip(trials, found, strict=True)))
+    trials = sorted(product(TUNED, LEARNING_RATES), key=lambda trial: (trial[0][1], trial[0], trial[1]))
+    given = [(work, *trial, seed) for trial in trials for seed in laboratory.TUNING_SEEDS]
+    cards = np.reshape(laboratory.in_parallel(try_rate, given), (len(trials), -1))
+    rates, tried = choose_rates({trial: averaged(found) for trial, found in zip(trials, cards, strict=True)})
+    rates["100", LOTTERY, TIME] = rates["100", PLAIN, TIME]
     jobs = sorted(product(ENTRIES, WORLD_SEEDS), key=lambda job: (job[0][1], job[0], job[1]))
     answers = laboratory.in_parallel(run, [(work, entry, seed, rates[entry]) for entry, seed in jobs])
-    runs: dict[tuple[str, str, str], list[dict]] = {}
+    runs: dict[Entry, list[dict]] = {}
     for (entry, _), answer in zip(jobs, answers, strict=True):
         runs.setdefault(entry, []).append(answer)
-    stamped = [STAMPED + PLAIN, *STAMPED_TWINS.values()]
-    stamp_jobs = list(product(stamped, STAMP_SEEDS))
-    given = [(work, name, seed, rates["100", name.removeprefix(STAMPED), TIME]) for name, seed in stamp_jobs]
-    marks = laboratory.in_parallel(run_stamped, given)
-    by_name = {
-        name: [mark for (other, _), mark in zip(stamp_jobs, marks, strict=True) if other == name] for name in stamped
-    }
-
+    found = laboratory.in_parallel(answer_blindly, [(work, *job) for job in product(LENGTHS, WORLD_SEEDS)])
+    blind = dict(zip(LENGTHS, np.reshape(found, (len(LENGTHS), -1)), strict=True))
     content = {
-        "sharing": tables.sharing_table(runs)
+        "sharing": tables.sharing_table(runs, blind)
         | {
             "worlds": list(WORLD_SEEDS),
             "test_patches": [answer["test_patches"] for answer in runs["100", PLAIN, TIME]],
             "learning_rates": {" ".join(entry): rate for entry, rate in rates.items()},
+            "tuning": {
+                "learning_rates": list(LEARNING_RATES),
+                "mean_relative_change": {" ".join(entry): merits for entry, merits in tried.items()},
+            },
         },
         "rules": tables.rules_table(runs),
-        "costs": cost_table(work, seconds, dict(zip((PLAIN, *TWINS.values()), costs, strict=True))),
+        "costs": cost_table(seconds, costs),
         "dual": tables.trimmed(
             tables.between(
                 runs["100", PLAIN, TIME], runs["100", DUAL, TIME], tasks_of(DUAL), ("three tasks", "two tasks")
             )
         ),
         "lottery": tables.lottery_table(runs),
-        "stamp": tables.stamp_table(by_name[stamped[0]], [by_name[name] for name in stamped[1:]]),
+        "stamp": stamp_runs(work, rates),
         "conflict": tables.conflict_table(runs["100", PLAIN, TIME]),
     }
     content["sharing"]["minutes"] = round((time.perf_counter() - start) / 60, 1)
     for name, table in content.items():
         laboratory.write_results(HERE / "results.json", name, table)
+
+
+def stamp_runs(work: Path, rates: Mapping[Entry, float]) -> dict:
+    """Runs of the stamped contestants, at the rates of those without a stamp, and their table."""
+    lengths = {STAMPED + PLAIN: TIME, **dict.fromkeys(STAMPED_TWINS.values(), STEPS)}
+    jobs = list(product(lengths, STAMP_SEEDS))
+    given = [(work, name, seed, rates["100", name.removeprefix(STAMPED), lengths[name]]) for name, seed in jobs]
+    found = np.reshape(laboratory.in_parallel(run_stamped, given), (len(lengths), -1))
+    return tables.stamp_table(found[0], found[1:])
 
 
 if __name__ == "__main__":

@@ -8,18 +8,16 @@ import json
 from functools import cache
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import sketches
-from charts import SIZE_INCHES, STYLE, forest
-from drawing import GREY, INK, colour_of, drawing, note, photograph, save, save_plot
+from charts import SIZE_INCHES, forest, measured, write
+from drawing import GREY, INK, colour_of, drawing, note, photograph
 from matplotlib.figure import Figure
-from views import land_cover, optical
+from views import land_cover, most_varied, optical
 
 import eokeras as eo
 from eokeras.ben_ge import schema
 
-FIGURES = Path("figures")
 RESULTS = Path("results.json")
 TREE = Path("work") / "figures"
 NAMES = {"climate_zone": "climate zone", "land_cover_map": "land-cover map", "season": "season"}
@@ -32,18 +30,12 @@ MAIN = {"climate_zone": "accuracy", "land_cover_map": "mean_iou", "season": "mae
 
 @cache
 def hero() -> dict:
-    """The clear patch of the most varied land cover, of one in each of 30 tiles."""
+    """The place that is shown, of one in each of 30 tiles."""
     if not TREE.exists():
         eo.ben_ge.simulate(TREE, patches=30, seed=4, tiles=30)
     source = eo.ben_ge.open_source(TREE)
     patches = [source.read(name).features for name in source.patch_ids]
-
-    def variety(patch):
-        shares = patch["land_cover_fractions"][patch["land_cover_fractions"] > 0]
-        clear = np.percentile(patch["s2_10m"][..., 0], 98) < 2000  # blue: neither clouds nor snow
-        return clear * -float(np.sum(shares * np.log(shares)))
-
-    return max(patches, key=variety)
+    return patches[most_varied(patches)]
 
 
 def zone(patch) -> str:
@@ -117,6 +109,7 @@ def scores():
     sides = (("plain sum", "plain sum", "o"), ("twins_equal_steps", "twins, equal steps", "s"))
     for axis, (task, metric) in zip(figure.subplots(1, 3), MAIN.items(), strict=True):
         for labels, place in (("10", 0), ("100", 1)):
+            axis.plot((place - 0.4, place + 0.4), [table["baselines"][labels][task]] * 2, color=GREY, ls="--", lw=3)
             for offset, (name, words, look) in zip((-0.1, 0.1), sides, strict=True):
                 values = table["scores"][labels][name][task]["values"]
                 fill = INK if name == "plain sum" else "white"
@@ -125,7 +118,6 @@ def scores():
                     place + offset, np.mean(values), look, color=INK, markerfacecolor=fill, ms=14, mew=3,
                     label=words if place and task == "land_cover_map" else None,
                 )  # fmt: skip
-        axis.axhline(table["baselines"][task], color=GREY, ls="--", lw=3)
         axis.set_xticks((0, 1), ("10 %", "all"))
         words = {"mae": "error", "mean_iou": "mean IoU"}.get(metric, metric)
         axis.set(title=f"{NAMES[task]}: {words}", xlim=(-0.5, 1.5))
@@ -136,10 +128,10 @@ def scores():
 
 
 def rules():
-    figure, table = Figure(figsize=SIZE_INCHES, layout="constrained"), results()["rules"]["100"]
+    figure, table = Figure(figsize=SIZE_INCHES, layout="constrained"), results()["rules"]
     rows = [(name, found["mean_relative_change"]) for name, found in table.items()]
     forest(figure.subplots(), rows, "mean change over three tasks against the plain sum [%]", scale=100)
-    return figure, "Rules against the plain sum", "relative changes of five rules with 95 % intervals over worlds"
+    return figure, "Rules against the plain sum", "relative changes of three rules with 95 % intervals over worlds"
 
 
 def conflict():
@@ -177,16 +169,5 @@ MEASURED = {
 }  # fmt: skip
 
 
-def main() -> None:
-    """Write every figure for which there are numbers."""
-    for draw in (cover, answers, *sketches.FIGURES):
-        print(save(FIGURES / f"{draw.__name__}.svg", draw()))
-    known = results() if RESULTS.exists() else {}
-    for draw in [draw for table, figures in MEASURED.items() if table in known for draw in figures]:
-        with mpl.rc_context(STYLE):
-            figure, title, words = draw()
-            print(save_plot(FIGURES / f"{draw.__name__}.svg", figure, title, words))
-
-
 if __name__ == "__main__":
-    main()
+    write((cover, answers, *sketches.FIGURES), measured(MEASURED, results() if RESULTS.exists() else {}))

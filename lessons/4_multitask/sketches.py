@@ -26,7 +26,7 @@ from svg import number, path, polygon, rectangle, tint
 
 from eokeras.ben_ge.schema import LAND_COVER
 
-S2, LABELS = colour_of("s2"), colour_of("labels")
+LABELS = colour_of("labels")
 TUTORIAL_WEIGHTS = (("one network, three heads", 17_460_570), ("three networks", 52_005_594))
 """U-Nets of width 64 with the tutorial's heads; the notebook counts them."""
 TASKS = (("zone", "a class"), ("map", "a class per pixel"), ("season", "a number"))
@@ -131,19 +131,22 @@ def losses() -> str:
 
 
 def units() -> str:
-    """The step as the unit of season changes: the same two arrows, one of them longer."""
+    """The step as the unit of season gets finer: the same two arrows, one of them longer."""
     shapes, zone, lefts = [], (70, -100), (60, 400, 760)
-    for left, words, factor in zip(lefts, ("season in 0 … 1", "a larger unit", "in per cent"), (1, 3, 9), strict=True):
+    for left, words, factor in zip(lefts, ("season in 0 … 1", "a finer unit", "in per cent"), (1, 3, 9), strict=True):
         origin = (left, 200)
         season = (30 * factor, 12 * factor)
         step = (origin[0] + zone[0] + season[0], origin[1] + zone[1] + season[1])
-        shapes.append(vector(origin, (origin[0] + zone[0], origin[1] + zone[1]), S2))
+        shapes.append(vector(origin, (origin[0] + zone[0], origin[1] + zone[1]), GREY))
         shapes.append(vector(origin, (origin[0] + season[0], origin[1] + season[1]), LABELS))
         shapes.append(vector(origin, step, INK, 8))
         shapes.append(note(left, 30, words, bold=True))
-    shapes += [note(60, 370, "map and zone", colour=S2, bold=True), note(400, 370, "season", colour=LABELS, bold=True)]
+    shapes += [
+        note(60, 370, "map and zone", colour=GREY, bold=True),
+        note(400, 370, "season", colour=LABELS, bold=True),
+    ]
     shapes.append(note(760, 370, "their sum: the step", bold=True))
-    words = "the larger the unit makes the loss of season, the closer the common step lies to what season wants."
+    words = "the finer the unit of season, the larger its loss, and the closer the common step to what season wants."
     return drawing(shapes, 1160, 395, "Units are weights", words)
 
 
@@ -156,11 +159,11 @@ def angle() -> str:
     for panel, (words, cosine, degrees) in enumerate(cases):
         x, y = 170 + 380 * panel, 270
         turn = math.radians(degrees)
-        shapes.append(vector((x, y), (x + 170, y), S2))
+        shapes.append(vector((x, y), (x + 170, y)))
         shapes.append(vector((x, y), (x + 170 * math.cos(turn), y - 170 * math.sin(turn)), LABELS))
         shapes.append(note(x + 90, 340, words, anchor="middle", bold=True, colour=WARNING if cosine < 0 else INK))
         shapes.append(note(x + 90, 382, f"cosine {cosine:.2f}".replace("-", "−"), anchor="middle"))
-        shapes += [note(x + 150, y + 34, "∇*L*_{a}", colour=S2)] if panel == 0 else []
+        shapes += [note(x + 150, y + 34, "∇*L*_{a}")] if panel == 0 else []
         shapes += [note(x + 110, y - 116, "∇*L*_{b}", colour=LABELS)] if panel == 0 else []
     words = "two gradients at 30 degrees agree, at 90 do not meet, at 135 degrees conflict."
     return drawing(shapes, 1160, 410, "The cosine of two tasks' gradients", words)
@@ -178,13 +181,13 @@ def surgery() -> str:
         total = first[0] + second[0], first[1] + second[1]
         if panel:
             shapes += [
-                vector((x, y), to((1, 0)), S2, 3, dashed=True),
+                vector((x, y), to((1, 0)), GREY, 3, dashed=True),
                 vector((x, y), to((-1, 1)), LABELS, 3, dashed=True),
             ]
         shapes += [vector((x, y), to(total), INK, 9)]
-        shapes += [vector((x, y), to(first), S2), vector((x, y), to(second), LABELS)]
+        shapes += [vector((x, y), to(first), GREY), vector((x, y), to(second), LABELS)]
         primed = "′" if panel else ""
-        shapes += [note(*_beside(to(first), 14, 26), f"*a*{primed}", colour=S2, bold=True)]
+        shapes += [note(*_beside(to(first), 14, 26), f"*a*{primed}", colour=GREY, bold=True)]
         shapes += [note(*_beside(to(second), -46 if panel else -44, 0), f"*b*{primed}", colour=LABELS, bold=True)]
         shapes += [note(to(total)[0] + 18, to(total)[1], "step", bold=True)]
         shapes.append(note(x, 30, title, anchor="middle", bold=True))
@@ -203,15 +206,15 @@ def _beside(point, right, down):
 
 def stamped() -> str:
     x = tile("s2", 20, 120, detail="12 bands")
-    mark = tile("era5", 34, 320, label="stamp", detail="", size=84)
+    mark = tile(None, 34, 320, label="stamp", size=84)
     both = join(240, 200)
     f, h = encoder(380, 200, "*f*", width=150, height=150), tensor(620, 200, "*h*", height=110)
     g = head(820, 90, "*g*_{1..3}", "labels", width=130)
-    probe = block(820, 310, "linear probe", width=210, modality="era5")
-    shapes = [x, mark, both, f, h, g, probe, arrow(x, both), arrow(mark, both, modality="era5"), arrow(both, f, "13")]
+    probe = block(820, 310, "linear probe", width=210)
+    shapes = [x, mark, both, f, h, g, probe, arrow(x, both), arrow(mark, both), arrow(both, f, "13")]
     shapes += [note(76, 320, "0.7", anchor="middle", bold=True), arrow(f, h), arrow(h, g), arrow(h, probe)]
-    shapes += [arrow(g, (1000, 90)), note(1012, 90, "*ŷ*"), arrow(probe, (1080, 310), modality="era5")]
-    shapes.append(note(1090, 310, "0.7?", bold=True, colour=colour_of("era5")))
+    shapes += [arrow(g, (1000, 90)), note(1012, 90, "*ŷ*"), arrow(probe, (1080, 310))]
+    shapes.append(note(1090, 310, "0.7?", bold=True))
     words = "a random number is stamped on each patch as a 13th band; a probe tries to read it from the features."
     return drawing(shapes, 1180, 420, "A test that can fail", words)
 
@@ -249,14 +252,14 @@ def serving() -> str:
 
 def partly() -> str:
     shapes, size = [], 34
-    rows = (("zone", range(24)), ("map", range(24)), ("season", (3, 17)))
+    rows = (("zone", range(24)), ("season", range(24)), ("map", (3, 17)))
     for row, (name, known) in enumerate(rows):
         y = 60 + 90 * row
         shapes.append(note(20, y, name, bold=True))
         masked = [index for index in range(24) if index not in known]
         shapes.append(tokens(160, y, 24, modality="labels", masked=masked, size=size, gap=7))
     shapes.append(note(160, 320, "24 patches; filled: a label, dashed: none (VOID or NaN)", colour=GREY))
-    words = "of 24 patches all have a climate zone and a map, and two have a season."
+    words = "of 24 patches all have a climate zone and a season, and two have a map."
     return drawing(shapes, 1160, 350, "Labels for some questions only", words)
 
 
@@ -266,7 +269,7 @@ def clocks() -> str:
     shapes = [arrow((left, bottom), (left + width, bottom)), note(left + width, bottom + 30, "epoch", anchor="end")]
     shapes.append(arrow((left, bottom), (left, 20), sides=("top", "bottom")))
     shapes.append(note(left + 20, 30, "validation loss"))
-    curves = (("season", 0.22, 60, INK), ("zone", 0.45, 130, S2), ("map", 0.85, 200, LABELS))
+    curves = (("season", 0.22, 60, INK), ("zone", 0.45, 130, GREY), ("map", 0.85, 200, LABELS))
     for name, lowest, lift, colour in curves:
         points = []
         for step in range(0, 101):

@@ -3,68 +3,119 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from contestants import LOTTERY, METRICS, PLAIN, RULES, TASKS, TWINS
+from contestants import LOTTERY, METRICS, PLAIN, RACED, TASKS, TWINS
 from scipy import stats
 
 from eokeras import evaluate
+from eokeras.evaluate.intervals import ReplicateComparison
+from eokeras.evaluate.scores import ILLUSTRATION
 from eokeras.evaluate.sharing_replicates import SharingReplicates
 
 Runs = Mapping[tuple[str, str, str], Sequence[dict]]
 """(labels, contestant, length) -> the answer of every world, in the order of the worlds."""
 
 TIME, STEPS = "equal_time", "equal_steps"
+FEWEST_LEARNED = 2
+"""Tasks of three that must be learned for a comparison to be more than one of failures."""
 
 
-def sharing_table(runs: Runs) -> dict:
-    """Labels -> which twins -> contestant -> relative changes against those twins; scores and baselines beside them."""
+def sharing_table(runs: Runs, blind: Mapping[str, Sequence[dict]]) -> dict:
+    """Labels -> which twins -> contestant -> relative changes against those twins; scores and baselines beside them.
+
+    Args:
+        blind: labels -> scores in every world of answers that know the labels alone.
+    """
     table: dict = {}
     for labels, contestant, _ in runs:
-        if contestant == PLAIN or contestant in RULES:
+        if contestant == PLAIN or contestant in RACED:
             for length in (TIME, STEPS):
-                if (labels, TWINS["season"], length) in runs:
-                    found = against_twins(runs, labels, contestant, length)
-                    table.setdefault(labels, {}).setdefault(length, {})[contestant] = trimmed(found)
+                found = against_twins(runs, labels, contestant, length)
+                table.setdefault(labels, {}).setdefault(length, {})[contestant] = trimmed(found)
     plain = runs["100", PLAIN, TIME]
+    primary = against_twins(runs, "10", PLAIN, TIME).mean
+    swapped = against_twins(runs, "10", PLAIN, TIME, swapped=True).mean
+    found = {labels: {length: learned(runs, blind, labels, length) for length in (TIME, STEPS)} for labels in table}
     return table | {
-        "primary": table["10"][TIME][PLAIN]["mean_relative_change"],
+        "primary": primary.to_dict(),
+        "primary_swapped": swapped.to_dict(),
+        "verdict": verdict(primary, swapped, found["10"][TIME]["count"]),
+        "learned": found,
         "scores": {labels: side_scores(runs, labels) for labels in table},
-        "baselines": {task: float(np.mean([baseline(answer, task) for answer in plain])) for task in TASKS},
+        "baselines": {
+            labels: {task: float(np.mean([baseline(answer, task) for answer in answers])) for task in TASKS}
+            for labels, answers in blind.items()
+        },
         "oracle": {
             task: float(np.mean([answer["information"][task]["s2"] for answer in plain]))
             for task in ("climate_zone", "season")
         },
-    }  # fmt: skip
+    }
 
 
-def against_twins(runs: Runs, labels: str, contestant: str, length: str) -> SharingReplicates:
-    """A model for all tasks against its single-task twins, over worlds."""
+def against_twins(runs: Runs, labels: str, contestant: str, length: str, swapped: bool = False) -> SharingReplicates:
+    """A model for all tasks against its single-task twins, over worlds; `swapped`: the twins relative to the model.
+
+    A relative change is not symmetric: from 0.1 to 0.2 is + 100 %, back is - 50 %, and their mean over worlds that
+    vary is above zero. Roles swapped tell whether a mean comes from that alone.
+    """
     models = runs[labels, contestant, TIME]
     twins = {task: runs[labels, name, length] for task, name in TWINS.items()}
+    names = (contestant, "single-task")
     pairs = [
         {task: (value(model, task), value(twins[task][world], task)) for task in TASKS}
         for world, model in enumerate(models)
     ]
-    return evaluate.sharing_over_replicates(pairs, multitask=contestant, reference="single-task", simulated=True)
+    if swapped:
+        names, pairs = names[::-1], [{task: pair[::-1] for task, pair in each.items()} for each in pairs]
+    return evaluate.sharing_over_replicates(pairs, multitask=names[0], reference=names[1], simulated=True)
+
+
+def verdict(primary: ReplicateComparison, swapped: ReplicateComparison, learned_tasks: int) -> str:
+    """What the primary comparison may be called: it must hold with roles swapped, for tasks that were learned."""
+    if learned_tasks < FEWEST_LEARNED:
+        return ILLUSTRATION
+    if primary.excludes_zero and swapped.excludes_zero and primary.mean * swapped.mean < 0:
+        return "excludes zero, with roles swapped, too"
+    return "does not exclude zero both ways"
+
+
+def learned(runs: Runs, blind: Mapping[str, Sequence[dict]], labels: str, length: str) -> dict:
+    """Task -> whether the plain sum or its twin beats an answer that does not look, paired over worlds.
+
+    `count`: how many tasks; `reading`: what comparisons at this budget may be called.
+    """
+    table: dict = {}
+    for task, metric in METRICS.items():
+        trivial = [baseline(answer, task) for answer in blind[labels]]
+        sides = {"plain sum": runs[labels, PLAIN, TIME], "twin": runs[labels, TWINS[task], length]}
+        found = {
+            side: evaluate.paired_over_replicates([value(each, task) for each in answers], trivial, metric=metric)
+            for side, answers in sides.items()
+        }
+        beats = {side: each.excludes_zero and (each.mean < 0) == each.less_is_better for side, each in found.items()}
+        table[task] = {side: each.to_dict() | {"beats": beats[side]} for side, each in found.items()}
+        table[task]["learned"] = any(beats.values())
+    count = sum(found["learned"] for found in table.values())
+    reading = f"{count} of {len(TASKS)} tasks learned"
+    return table | {
+        "count": count,
+        "reading": reading if count >= FEWEST_LEARNED else f"{reading}: {ILLUSTRATION}",
+    }
 
 
 def between(first: Sequence[dict], second: Sequence[dict], tasks: Sequence[str], names) -> SharingReplicates:
     """One model against another on tasks that both have, over worlds."""
-    pairs = [{task: (value(a, task), value(b, task)) for task in tasks} for a, b in zip(first, second, strict=False)]
+    pairs = [{task: (value(a, task), value(b, task)) for task in tasks} for a, b in zip(first, second, strict=True)]
     return evaluate.sharing_over_replicates(pairs, multitask=names[0], reference=names[1], simulated=True)
 
 
 def rules_table(runs: Runs) -> dict:
-    """Labels -> rule -> relative changes against the plain sum; Holm's correction over the rules of a budget."""
-    table: dict = {}
-    for labels in ("100", "10"):
-        rules = [rule for rule in RULES if (labels, rule, TIME) in runs]
-        found = {
-            rule: between(runs[labels, rule, TIME], runs[labels, PLAIN, TIME], TASKS, (rule, PLAIN)) for rule in rules
-        }
-        means = {rule: replicate_means(each) for rule, each in found.items()}
-        kept = holm({rule: float(stats.ttest_1samp(values, 0).pvalue) for rule, values in means.items()})
-        table[labels] = {rule: trimmed(each) | {"holm": kept[rule]} for rule, each in found.items()}
-    return table
+    """Rule -> relative changes against the plain sum, with all labels; Holm's correction over the rules."""
+    plain = runs["100", PLAIN, TIME]
+    found = {rule: between(runs["100", rule, TIME], plain, TASKS, (rule, PLAIN)) for rule in RACED}
+    means = {rule: replicate_means(each) for rule, each in found.items()}
+    kept = holm({rule: float(stats.ttest_1samp(values, 0).pvalue) for rule, values in means.items()})
+    return {rule: trimmed(each) | {"holm": kept[rule]} for rule, each in found.items()}
 
 
 def replicate_means(found: SharingReplicates) -> np.ndarray:
@@ -87,14 +138,10 @@ def holm(p_values: Mapping[str, float], level: float = 0.05) -> dict[str, bool]:
 
 
 def lottery_table(runs: Runs) -> dict:
-    """Labels -> three heads and a lottery against three heads; how far the lottery was learned by heart."""
-    table = {}
-    for labels in ("100", "10"):
-        if (labels, LOTTERY, TIME) in runs:
-            found = runs[labels, LOTTERY, TIME]
-            changes = trimmed(between(found, runs[labels, PLAIN, TIME], TASKS, (LOTTERY, PLAIN)))
-            table[labels] = changes | {"training_loss": float(np.mean([each["lottery_loss"] for each in found]))}
-    return table
+    """Three heads and a lottery against three heads, with all labels; how far the lottery was learned by heart."""
+    found = runs["100", LOTTERY, TIME]
+    changes = trimmed(between(found, runs["100", PLAIN, TIME], TASKS, (LOTTERY, PLAIN)))
+    return changes | {"training_loss": float(np.mean([each["lottery_loss"] for each in found]))}
 
 
 def stamp_table(shared: Sequence[dict], twins: Sequence[Sequence[dict]]) -> dict:
@@ -143,7 +190,7 @@ def baseline(answer: dict, task: str) -> float:
 def side_scores(runs: Runs, labels: str) -> dict:
     """Contestant (twins together) -> task -> its main scores by world and their mean."""
     sides = {
-        name: dict.fromkeys(TASKS, runs[labels, name, TIME]) for name in (PLAIN, *RULES) if (labels, name, TIME) in runs
+        name: dict.fromkeys(TASKS, runs[labels, name, TIME]) for name in (PLAIN, *RACED) if (labels, name, TIME) in runs
     }
     for length in (TIME, STEPS):
         sides[f"twins_{length}"] = {task: runs[labels, name, length] for task, name in TWINS.items()}

@@ -41,7 +41,7 @@ def _readme(course: Course, path: Path, lesson: Lesson | None) -> Iterator[str]:
     except LessonError as error:
         yield str(error)
     written = quotes.without_quotes(text)
-    for place in re.findall(r"\{\{ [^{}]* ?\}\}", written):
+    for place in re.findall(r"\{\{\s[^{}]*\}\}", written):
         yield f"{where}: {place} stays unfilled: write <!-- {place} --><!-- /-->"
     yield from _address(course, written, where)
     yield from _alternative_texts(text, where)

@@ -4,7 +4,7 @@ In README files, which people read as they are, the number stands between two co
 `<!-- {{ path.to.number:.3f }} -->0.123<!-- /-->`. A path that begins with another lesson's name and a slash reads that
 lesson's results. `{{ repository }}` stands for the address of the repository, `{{ badge 3_data_fusion }}` for the
 picture that opens a notebook in Colab, `{{ exercises 3_data_fusion }}` for their number; without a name they mean the
-lesson itself.
+lesson itself. A line may end anywhere in a place: `{{`, the words of a path.
 """
 
 import json
@@ -14,10 +14,10 @@ from pathlib import Path
 
 from building.course import Course, Lesson, LessonError
 
-_PLACE = re.compile(r"\{\{ ([A-Za-z0-9_][^{}:]*?)(?::([^{}]*?))? ?\}\}")
+_PLACE = re.compile(r"\{\{\s+([A-Za-z0-9_][^{}:]*?)(?::([^{}]*?))?\s*\}\}")
 _MISSPELT = re.compile(r"\{\{[A-Za-z_][\w/]*\.[^{}]*\}\}")
 _EXERCISE = re.compile(r"^# %%.*\btags=.*\"exercise\"", re.MULTILINE)
-_QUOTE = re.compile(r"<!-- (\{\{ [^{}]+ \}\}) -->(.*?)<!-- /-->", re.DOTALL)
+_QUOTE = re.compile(r"<!--\s(\{\{\s[^{}]+\s\}\})\s-->(.*?)<!-- /-->", re.DOTALL)
 
 
 def reader(course: Course, lesson: Lesson | None, draft: bool = False, kind: str = "lesson") -> Callable[[str], str]:
@@ -90,10 +90,10 @@ def fill(text: str, read: Callable[[str, str], str], where: str, first_line: int
 
     def value(match: re.Match) -> str:
         try:
-            return read(match[1].strip(), match[2] or "")
+            return read(" ".join(match[1].split()), match[2] or "")
         except (LessonError, ValueError) as error:
             line = text.count("\n", 0, match.start()) + first_line
-            raise LessonError(f"{where}, line {line}: {match[0]}: {error}") from None
+            raise LessonError(f"{where}, line {line}: {' '.join(match[0].split())}: {error}") from None
 
     if misspelt := _MISSPELT.search(text):
         raise LessonError(f"{where}: {misspelt[0]} stays unfilled: write {{{{ path:.3f }}}} with a space in front")

@@ -10,6 +10,7 @@ import pytest
 import eokeras as eo
 
 LESSONS = Path(__file__).resolve().parents[2] / "lessons"
+METRICS = {"climate_zone": "accuracy", "land_cover_map": "mean_iou", "season": "mae"}
 OWN = ("contestants", "experiment", "laboratory", "tables")
 
 
@@ -51,6 +52,8 @@ def test_twins_share_the_time_of_the_plain_sum(lesson):
     assert steps("100", "season alone", "equal_time") == 320  # a third of 640 x 3 s, at 2 s a step
     assert steps("10", "season alone", "equal_time") == steps("10", "stamped season alone", "equal_time") == 160
     assert steps("10", "season alone", "equal_steps") == 320
+    assert steps("100", "stamped season alone", "equal_steps") == 640
+    assert lesson.steps_of({"plain sum": 3.0, "PCGrad": 4.1}, "100", "PCGrad", "equal_time") == 470  # 468.3, in stages
 
 
 def test_lottery_is_a_function_of_the_name(lesson):
@@ -72,22 +75,89 @@ def test_stamp_is_one_number_per_patch_beside_the_bands(lesson):
     assert len(np.unique(band)) == 3
 
 
-def test_rate_is_chosen_by_relative_change_against_the_best_twins(lesson):
-    def scores(zone, iou, error):
-        tasks = (("climate_zone", "accuracy", zone), ("land_cover_map", "mean_iou", iou), ("season", "mae", error))
-        return {"validation": {task: {metric: value} for task, metric, value in tasks}}
+def card(zone, iou, error, baselines=(0.3, 0.1, 0.2)):
+    """What a run leaves of its scores."""
 
+    def by_task(values):
+        return {task: {METRICS[task]: value} for task, value in zip(METRICS, values, strict=True)}
+
+    return {
+        "scores": by_task((zone, iou, error)),
+        "baselines": {"trivial": by_task(baselines)},
+        "information": {"climate_zone": {"s2": 0.9}, "season": {"s2": 0.05}},
+    }
+
+
+def test_scores_are_averaged_over_worlds_before_they_are_compared(lesson):
+    found = lesson.averaged([card(0.4, 0.1, 0.2), card(0.6, 0.3, 0.1)])
+    assert found == pytest.approx({"climate_zone": 0.5, "land_cover_map": 0.2, "season": 0.15})
+    alone = {"scores": {"season": {"mae": 0.1}}}
+    assert lesson.averaged([alone, alone]) == pytest.approx({"season": 0.1})
+
+
+def test_rate_is_chosen_by_relative_change_against_the_best_twins(lesson):
     slow, middle, fast = lesson.LEARNING_RATES
-    found = {(("100", name, "equal_steps"), rate): scores(0.5, 0.2, 0.1) for name in lesson.TWINS.values() for rate in
-             (slow, middle, fast)}  # fmt: skip
-    found[("100", "season alone", "equal_steps"), fast] = scores(0.0, 0.0, 0.05)  # the least error
+    twins = {"climate_zone": 0.5, "land_cover_map": 0.2, "season": 0.1}
+    found = {
+        (("100", name, "equal_steps"), rate): {task: twins[task]}
+        for task, name in lesson.TWINS.items()
+        for rate in lesson.LEARNING_RATES
+    }
+    found[("100", "season alone", "equal_steps"), fast] = {"season": 0.05}  # the least error
     shared = ("100", "plain sum", "equal_time")
     # against 0.5, 0.2 and 0.05: 0, 0, -1; +0.2, 0, -1; 0, +1.5, -1
-    found |= {(shared, slow): scores(0.5, 0.2, 0.1), (shared, middle): scores(0.6, 0.2, 0.1)}
-    found |= {(shared, fast): scores(0.5, 0.5, 0.1)}
-    rates = lesson.choose_rates(found)
+    found |= {(shared, slow): twins, (shared, middle): twins | {"climate_zone": 0.6}}
+    found |= {(shared, fast): twins | {"land_cover_map": 0.5}}
+    rates, merits = lesson.choose_rates(found)
     assert rates[shared] == fast
     assert rates["100", "season alone", "equal_steps"] == fast
+    assert merits[shared] == pytest.approx([-1 / 3, -0.8 / 3, 0.5 / 3])
+    assert merits["100", "season alone", "equal_steps"] == pytest.approx([-1, -1, 0])
+
+
+@pytest.fixture
+def runs(lesson):
+    """Five worlds in which the plain sum doubles the twins' mean IoU in one world and halves it in the next."""
+    ious = ((0.4, 0.2), (0.2, 0.4), (0.4, 0.2), (0.2, 0.4), (0.4, 0.4))
+    found = {}
+    for labels in ("100", "10"):
+        found[labels, "plain sum", "equal_time"] = [card(0.5, shared, 0.1) for shared, _ in ious]
+        for name in lesson.TWINS.values():
+            for length in ("equal_time", "equal_steps"):
+                found[labels, name, length] = [card(0.5, alone, 0.1) for _, alone in ious]
+    return found
+
+
+def test_relative_change_is_not_symmetric_and_the_table_tells(lesson, runs):
+    blind = {labels: [card(0, 0, 0)] * 5 for labels in ("100", "10")}
+    table = lesson.tables.sharing_table(runs, blind)
+    # (1 - 1/2 + 1 - 1/2 + 0) / 5 / 3 tasks either way: no sign is kept
+    assert table["primary"]["mean"] == table["primary_swapped"]["mean"] == pytest.approx(1 / 15)
+    assert table["verdict"] == "does not exclude zero both ways"
+    assert table["10"]["equal_time"]["plain sum"]["tasks"]["season"]["relative_change"]["mean"] == 0
+    assert table["baselines"]["10"] == pytest.approx({"climate_zone": 0.3, "land_cover_map": 0.1, "season": 0.2})
+
+
+def test_verdict_needs_both_signs_and_two_learned_tasks(lesson):
+    pair = lesson.evaluate.paired_over_replicates
+    changes = ([1, 1.1, 1, 1, 1], [-1, -1.1, -1, -1, -1], [1, -1, 1, -1, 0])
+    up, down, zero = (pair(values, [0] * 5) for values in changes)
+    assert lesson.tables.verdict(up, down, 2) == "excludes zero, with roles swapped, too"
+    assert lesson.tables.verdict(up, down, 1) == "illustration, not evidence"
+    for swapped in (up, zero):
+        assert lesson.tables.verdict(up, swapped, 3) == "does not exclude zero both ways"
+
+
+def test_a_task_is_learned_where_one_side_beats_what_does_not_look(lesson, runs):
+    blind = {"10": [card(0, 0, 0, (0.45 - 0.001 * world, 0.5, 0.05)) for world in range(5)]}
+    found = lesson.tables.learned(runs, blind, "10", "equal_time")
+    assert [found[task]["learned"] for task in METRICS] == [True, False, False]  # IoU and error are worse than blind
+    assert found["reading"] == "1 of 3 tasks learned: illustration, not evidence"
+    better = runs | {("10", "season alone", "equal_time"): [card(0, 0, 0.01 + 0.001 * world) for world in range(5)]}
+    found = lesson.tables.learned(better, blind, "10", "equal_time")
+    assert not found["season"]["plain sum"]["beats"]
+    assert found["season"]["twin"]["beats"]
+    assert (found["count"], found["reading"]) == (2, "2 of 3 tasks learned")
 
 
 def test_holm_stops_at_the_first_that_does_not_reject(lesson):

@@ -18,8 +18,18 @@ def test_values_are_formatted(course, lesson):
     assert fill(course, lesson, text) == "0.123 12.3% 1,234,567 silent 1.5 -2"
 
 
+@pytest.mark.parametrize(
+    "place", ["{{\na.plain sum:.1f}}", "{{ a.plain\nsum:.1f }}", "{{ a.plain sum:.1f\n}}", "{{  a.plain\n  sum:.1f}}"]
+)
+def test_places_may_be_broken_over_lines(course, lesson, place):
+    lesson.results.write_text('{"a": {"plain sum": 0.25}}')
+    assert fill(course, lesson, f"one\n[{place}, 1]") == "one\n[0.2, 1]"
+    with pytest.raises(LessonError, match=r"line 2: .*has no `plain`"):
+        fill(course, lesson, "one\n{{\na.plain }}")
+
+
 def test_braces_of_formulas_are_left_alone(course, lesson):
-    text = r"$\frac{{x}}{{y}}$ and {{}} and f'{{x}}'"
+    text = r"$\frac{{x}}{{y}}$ and {{}} and f'{{x}}'" + "\n$$\\frac{{\\mathrm{a}}}{{b}}$$ {{\n}}"
     assert fill(course, lesson, text) == text
 
 
@@ -82,6 +92,13 @@ def test_readme_is_refreshed_in_place(course, lesson, capsys):
     assert capsys.readouterr().out == "lessons/5_tiny/README.md: numbers brought up to date\n"
     quotes.build(course, path, lesson)
     assert capsys.readouterr().out == ""
+
+
+def test_quotes_of_a_readme_may_be_broken_over_lines(course, lesson):
+    path = lesson.folder / "README.md"
+    path.write_text("The mean is <!-- {{\nscore.mean:.1f }}\n-->9<!-- /-->.\n")
+    quotes.build(course, path, lesson)
+    assert path.read_text() == "The mean is <!-- {{\nscore.mean:.1f }} -->0.1<!-- /-->.\n"
 
 
 def test_readme_error_names_the_line(course, lesson):
