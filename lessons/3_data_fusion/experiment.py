@@ -20,7 +20,7 @@ Run card
                  decay to 0, batch 16, 32 epochs, the last is kept; rate of each contestant chosen of three by the
                  map's pixel accuracy, mean over the test tiles of worlds 100 to 102
     test         centre 72 x 72 crop of every test patch, opened once
-    hardware     two CPU cores, two processes
+    hardware     two CPU cores, two processes; 152 minutes beside other work
     before it    a first race (worlds 11 to 18; late minus Sentinel-2 +0.074 [+0.041, +0.107]) chose its rates in world
                  100 alone. Sentinel-2 got the smallest of the three there, which served it badly elsewhere: with the
                  largest it did as well as late fusion in clear worlds (0.587 and 0.589). So rates are chosen over three
