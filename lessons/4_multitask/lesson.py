@@ -43,9 +43,9 @@ from eokeras.callbacks import BestEpochByTask
 from eokeras.plot.style import finish
 
 # %% tags=["core"]
+plt.ion()  # else a notebook draws no figure of the library before the first one of pyplot
 FAST = os.environ.get("EOKERAS_FAST") == "1"
 DATA = "simulated"  # or "ben-ge-800": real patches, 183 MB to download
-plt.ion()  # else a notebook draws no figure of the library before the first one of pyplot
 
 # %% [markdown] tags=["core"]
 # ## One picture, three questions
