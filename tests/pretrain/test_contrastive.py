@@ -174,7 +174,7 @@ CODE = textwrap.dedent("""
     def losses(kind, fit):
         keras.utils.set_random_seed(0)
         model = kind(models.unet((16, 16, 12), width=2, name="s2"), projection=(8, 4))
-        model.compile(keras.optimizers.SGD(0.001))
+        model.compile(keras.optimizers.SGD(1e-3 if kind is ContrastivePretrainer else 1e-4))
         if fit:
             return model.fit(x, batch_size=8, epochs=3, shuffle=False, verbose=0).history["loss"]
         return model.evaluate(x, batch_size=8, verbose=0)
