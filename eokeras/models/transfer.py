@@ -193,10 +193,11 @@ class LayerwiseAdamW(keras.optimizers.Adam):
             rule = "`rates` must name weights that are trained."
             raise InvalidArgumentError(f"{rule} Received: {unknown[:3]} ({len(unknown)} in all), which are none.")
         super().build(variables)
+        self._rates = [self.rates.get(variable.path, 1.0) for variable in variables]
 
     def update_step(self, gradient, variable, learning_rate):
         """One step of one weight at its own rate."""
-        rate = learning_rate * self.rates.get(variable.path, 1.0)
+        rate = learning_rate * self._rates[self._get_variable_index(variable)]
         if self.decay:
             self.assign_sub(variable, variable * keras.ops.cast(rate * self.decay, variable.dtype))
         super().update_step(gradient, variable, rate)

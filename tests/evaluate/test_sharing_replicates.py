@@ -93,7 +93,7 @@ def test_a_replicate_without_a_change_leaves_the_task_and_the_mean_without_one()
     found = evaluate.sharing_over_replicates(runs)
     assert list(found.changes) == ["climate_zone"]
     assert found.mean is None
-    sentence = "season: no relative change, nor a mean over tasks, since in 2 of 7 replicates single-task is 0 or has"
+    sentence = "season: no relative change, nor a mean over tasks, since in 2 of 7 replicates a score"
     assert any(told.startswith(sentence) for told in found.sentences)
     row = next(row for row in found.rows() if row[0] == "season")
     assert row[4:] == ("-", "", "-", "7", "none")

@@ -47,7 +47,7 @@ def test_the_first_step_has_the_size_of_its_rate():
     gradients = [np.full(weight.shape, 7.0, "float32") for weight in model.trainable_weights]
     found = steps(LayerwiseAdamW(layer_rates(model, 0.01), learning_rate=0.5, decay=0.0), model, gradients)
     for path, size in {"a/kernel": 0.005, "a/bias": 0.005, "b/kernel": 0.5, "b/bias": 0.5}.items():
-        np.testing.assert_allclose(found[path], -size, rtol=1e-5)
+        np.testing.assert_allclose(found[path], -size, rtol=1e-4)
 
 
 def test_the_decay_follows_the_rate():
@@ -56,8 +56,8 @@ def test_the_decay_follows_the_rate():
         weight.assign(np.full(weight.shape, 2.0))
     gradients = [np.full(weight.shape, 1.0, "float32") for weight in model.trainable_weights]
     found = steps(LayerwiseAdamW({"a/kernel": 0.1}, learning_rate=0.5, decay=0.2), model, gradients)
-    np.testing.assert_allclose(found["a/kernel"], -0.05 - 2.0 * 0.05 * 0.2, rtol=1e-5)
-    np.testing.assert_allclose(found["b/kernel"], -0.5 - 2.0 * 0.5 * 0.2, rtol=1e-5)
+    np.testing.assert_allclose(found["a/kernel"], -0.05 - 2.0 * 0.05 * 0.2, rtol=1e-4)
+    np.testing.assert_allclose(found["b/kernel"], -0.5 - 2.0 * 0.5 * 0.2, rtol=1e-4)
 
 
 def test_a_factor_of_0_freezes():
