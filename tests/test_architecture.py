@@ -65,7 +65,7 @@ SPLIT_ROOMS = {
     "ben_ge.splits": ("splits", "label_subsets"),
     "ben_ge.builder": ("statistics", "records", "patch_table", "label_budget", "builder"),
     "models.encoders": ("contract", "convolutional", "residual", "transformer", "scalars"),
-    "augment": ("composition", "missing", "geometry", "resized_crop", "radiometry", "erasing"),
+    "augment": ("missing", "composition", "geometry", "resized_crop", "radiometry", "erasing"),
     "losses": ("labelled", "classes", "by_task"),
     "metrics": ("epochs", "classes", "numbers", "by_task"),
     "models.fusion": ("joints", "branches", "by_channels", "by_level", "attention", "conditioning", "presence"),

@@ -3,15 +3,17 @@
 Letters: B batch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from eokeras.augment.missing import present_fields
 from eokeras.ben_ge.input_names import view_count, view_name
 from eokeras.errors import InvalidArgumentError
 
 Batch = dict[str, tf.Tensor]
 Augmentation = Callable[[Batch, tf.Tensor], Batch]
+Change = Callable[[str, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def batch_size(batch: Batch) -> tf.Tensor:
@@ -38,6 +40,24 @@ def chain(*augmentations: Augmentation) -> Augmentation:
         for number, augmentation in enumerate(augmentations):
             batch = augmentation(batch, fold(seed, number))
         return batch
+
+    return apply
+
+
+def by_field(fields: Sequence[str], what: str, change: Change) -> Augmentation:
+    """An augmentation that changes the named rasters one by one, each with a seed of its own.
+
+    Args:
+        fields: names of rasters; those that a batch lacks are passed over, but one must be there.
+        what: the augmentation, for errors.
+        change: (name, raster (B, H, W, C), seed) -> the raster, changed.
+    """
+
+    def apply(batch: Batch, seed: tf.Tensor) -> Batch:
+        changed = dict(batch)
+        for number, name in enumerate(present_fields(batch, fields, what)):
+            changed[name] = change(name, batch[name], fold(seed, number))
+        return changed
 
     return apply
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from eokeras.augment.composition import Augmentation, Batch, batch_size, fold
+from eokeras.augment.composition import Augmentation, Batch, batch_size, by_field
 from eokeras.augment.missing import IMAGES, check_fields, filling, present_fields
 from eokeras.errors import InvalidArgumentError, check_number
 
@@ -39,17 +39,12 @@ def drop_bands(rate: float = 0.2, fields: Sequence[str] = IMAGES, statistics: Ma
     if rate >= 1:
         raise InvalidArgumentError(f"`rate` must be a probability below 1. Received: rate={rate}.")
 
-    def apply(batch: Batch, seed: tf.Tensor) -> Batch:
-        changed = dict(batch)
-        for number, name in enumerate(present_fields(batch, fields, "drop_bands")):
-            values = batch[name]
-            shape = (batch_size(batch), 1, 1, values.shape[-1])
-            draws = tf.random.stateless_uniform(shape, fold(seed, number))
-            kept = (draws >= rate) | tf.equal(draws, tf.reduce_max(draws, axis=-1, keepdims=True))
-            changed[name] = tf.where(kept, values, filling(name, values, statistics))
-        return changed
+    def change(name: str, values: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        draws = tf.random.stateless_uniform((tf.shape(values)[0], 1, 1, values.shape[-1]), seed)
+        kept = (draws >= rate) | tf.equal(draws, tf.reduce_max(draws, axis=-1, keepdims=True))
+        return tf.where(kept, values, filling(name, values, statistics))
 
-    return apply
+    return by_field(fields, "drop_bands", change)
 
 
 def cutout(edge: float = 0.25, fields: Sequence[str] = IMAGES, statistics: Mapping | None = None) -> Augmentation:

@@ -14,6 +14,8 @@ from eokeras.errors import InvalidArgumentError
 IMAGES = (*schema.S2_GROUPS, "s1")
 """The rasters that photometric augmentations change unless told otherwise."""
 
+_LEAST_POWER = 1e-30  # -300 dB: no logarithm of the 0 of pixels that stay missing
+
 
 def no_data(name: str, dtype: tf.DType) -> int | float | None:
     """The number that stands for "missing" in a raster; None where there is none.
@@ -45,6 +47,23 @@ def restore(name: str, changed: tf.Tensor, stored: tf.Tensor, missing: tf.Tensor
         low = stored.dtype.min if number is None else number + 1
         changed = tf.clip_by_value(tf.round(changed), low, stored.dtype.max)
     return tf.where(missing, stored, tf.cast(changed, stored.dtype))
+
+
+def to_averages(name: str, stored: tf.Tensor, missing: tf.Tensor) -> tf.Tensor:
+    """Stored numbers as what may be averaged, float32 and 0 where missing: power for decibels, else the numbers."""
+    numbers = tf.where(missing, 0.0, tf.cast(stored, tf.float32))
+    return tf.where(missing, 0.0, 10 ** (numbers / 10)) if _is_decibels(name) else numbers
+
+
+def from_averages(name: str, averages: tf.Tensor) -> tf.Tensor:
+    """Undoes `to_averages`: averages as numbers of the raster, float32."""
+    if not _is_decibels(name):
+        return averages
+    return 10 / np.log(10) * tf.math.log(tf.maximum(averages, _LEAST_POWER))
+
+
+def _is_decibels(name: str) -> bool:
+    return name in schema.RASTERS and "[dB]" in schema.RASTERS[name].unit
 
 
 def present_fields(batch: Mapping, fields: Iterable[str], what: str) -> list[str]:

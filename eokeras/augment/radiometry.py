@@ -8,8 +8,16 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from eokeras.augment.composition import Augmentation, Batch, batch_size, fold
-from eokeras.augment.missing import IMAGES, check_fields, is_missing, present_fields, restore
+from eokeras.augment.composition import Augmentation, Batch, batch_size, by_field, fold
+from eokeras.augment.missing import (
+    IMAGES,
+    check_fields,
+    from_averages,
+    is_missing,
+    present_fields,
+    restore,
+    to_averages,
+)
 from eokeras.ben_ge import schema
 from eokeras.errors import InvalidArgumentError, check_number
 
@@ -102,16 +110,12 @@ def backscatter_jitter(gain_db: float = 1.0, by_channel: bool = False, fields: S
     """
     gain_db, fields = check_number("gain_db", gain_db, above=0), check_fields(fields)
 
-    def apply(batch: Batch, seed: tf.Tensor) -> Batch:
-        changed = dict(batch)
-        for number, name in enumerate(present_fields(batch, fields, "backscatter_jitter")):
-            stored = _decibels(name, batch[name])
-            shape = (batch_size(batch), 1, 1, stored.shape[-1] if by_channel else 1)
-            draws = tf.random.stateless_uniform(shape, fold(seed, number), -gain_db, gain_db)
-            changed[name] = stored + tf.cast(draws, stored.dtype)
-        return changed
+    def change(name: str, stored: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        _check_decibels(name, stored)
+        shape = (tf.shape(stored)[0], 1, 1, stored.shape[-1] if by_channel else 1)
+        return stored + tf.cast(tf.random.stateless_uniform(shape, seed, -gain_db, gain_db), stored.dtype)
 
-    return apply
+    return by_field(fields, "backscatter_jitter", change)
 
 
 def speckle(looks: float = 4.0, fields: Sequence[str] = ("s1",)) -> Augmentation:
@@ -139,31 +143,27 @@ def speckle(looks: float = 4.0, fields: Sequence[str] = ("s1",)) -> Augmentation
     """
     looks, fields = check_number("looks", looks, at_least=1), check_fields(fields)
 
-    def apply(batch: Batch, seed: tf.Tensor) -> Batch:
-        changed = dict(batch)
-        for number, name in enumerate(present_fields(batch, fields, "speckle")):
-            stored = _decibels(name, batch[name])
-            power = tf.random.stateless_gamma(tf.shape(stored), fold(seed, number), alpha=looks, beta=looks)
-            noise_db = 10 / np.log(10) * tf.math.log(power)
-            changed[name] = stored + tf.cast(noise_db, stored.dtype)
-        return changed
+    def change(name: str, stored: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        _check_decibels(name, stored)
+        power = tf.random.stateless_gamma(tf.shape(stored), seed, alpha=looks, beta=looks)
+        return stored + tf.cast(10 / np.log(10) * tf.math.log(power), stored.dtype)
 
-    return apply
+    return by_field(fields, "speckle", change)
 
 
-def _decibels(name: str, values: tf.Tensor) -> tf.Tensor:
+def _check_decibels(name: str, values: tf.Tensor) -> None:
     if not values.dtype.is_floating:
         raise InvalidArgumentError(
             f"`fields` must name rasters of backscatter in dB, floating point. Received: {name!r} of "
             f"{values.dtype.name}."
         )
-    return values
 
 
 def blur(sigma_m: tuple[float, float] = (5.0, 20.0), fields: Sequence[str] = IMAGES) -> Augmentation:
     """Gaussian blur over the ground: the same metres for every raster of a patch, whatever its resolution.
 
-    Averages stored numbers (of backscatter: dB) of pixels that are there; missing ones stay missing and have no part.
+    Averages reflectance, and of Sentinel-1 power, not decibels, of the pixels that are there; missing ones stay missing
+    and have no part.
 
     Args:
         sigma_m: smallest and largest standard deviation of the Gaussian [m]; each patch draws one, uniformly.
@@ -205,13 +205,13 @@ def _smooth(name: str, stored: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
     def average(x):
         return tf.einsum("bjw,bhwc->bhjc", columns, tf.einsum("bih,bhwc->biwc", rows, x))
 
-    numbers = tf.where(missing, 0.0, tf.cast(stored, tf.float32))
+    numbers = to_averages(name, stored, missing)
     smooth = tf.cond(
         tf.reduce_any(missing),
         lambda: tf.math.divide_no_nan(average(numbers), average(tf.cast(~missing, tf.float32))),
         lambda: average(numbers),
     )
-    return restore(name, tf.ensure_shape(smooth, stored.shape), stored, missing)
+    return restore(name, from_averages(name, tf.ensure_shape(smooth, stored.shape)), stored, missing)
 
 
 def _gaussian(sigma: tf.Tensor, size: int) -> tf.Tensor:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from eokeras.augment.composition import Augmentation, Batch, batch_size
 from eokeras.augment.geometry import recount_fractions
-from eokeras.augment.missing import is_missing, restore
+from eokeras.augment.missing import from_averages, is_missing, restore, to_averages
 from eokeras.errors import InvalidArgumentError, check_number
 
 
@@ -20,8 +20,8 @@ def random_resized_crop(
 
     Images are resampled bilinearly with half-pixel centres, maps of classes (B, H, W) by nearest neighbour. A pixel
     whose nearest stored pixel is missing takes over that number (0, NaN, -inf, -32768); all others are averages of
-    pixels that are there. Shares of land cover are counted anew in the window's map. Labels of the scene pass
-    unchanged.
+    pixels that are there, of Sentinel-1 in power and not in decibels. Shares of land cover are counted anew in the
+    window's map. Labels of the scene pass unchanged.
 
     A window of a quarter of the area doubles the size of everything in it: what 10 m pixels measure, a network
     trained so may not use. Where absolute size matters, take `area=(0.5, 1)`, or `random_crop`. There is no smoothing
@@ -114,7 +114,7 @@ def _resample(name: str, stored: tf.Tensor, window: tf.Tensor, size: int) -> tf.
     if is_map:
         return nearest[..., 0]
     missing = is_missing(name, values)
-    numbers = tf.where(missing, 0.0, tf.cast(values, tf.float32))
+    numbers = to_averages(name, values, missing)
     blended = tf.cond(
         tf.reduce_any(missing),
         # Weights of the pixels that are there; the nearest has a quarter at least.
@@ -123,7 +123,8 @@ def _resample(name: str, stored: tf.Tensor, window: tf.Tensor, size: int) -> tf.
         ),
         lambda: _sample(numbers, boxes, size, "bilinear"),
     )
-    return restore(name, tf.ensure_shape(blended, nearest.shape), nearest, is_missing(name, nearest))
+    blended = from_averages(name, tf.ensure_shape(blended, nearest.shape))
+    return restore(name, blended, nearest, is_missing(name, nearest))
 
 
 def _boxes(window: tf.Tensor, rows: int, size: int) -> tf.Tensor:

@@ -3,6 +3,7 @@
 Letters: N patches, B batch, H rows, W columns, D features.
 """
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,8 +77,7 @@ def embed(encoder: keras.Model, dataset, *, level: str | None = None) -> Embeddi
         encoder: functional model with named inputs that gives a dict of levels, as all of `eokeras.models`.
         dataset: of `make_dataset`; read in order, without augmentation, with names, tiles and dates. Or any
             `tf.data.Dataset` of `(inputs, targets[, metadata])`.
-        level: which level. None: the one that `scene_head` reads, so that a linear probe on these features is the
-            encoder, frozen, under that head.
+        level: which level. None: the one that most of the encoder's weights have a part in, see `chosen_level`.
 
     Returns:
         `Embeddings`.
@@ -119,15 +119,29 @@ def pooled(encoder: keras.Model, level: str | None = None) -> keras.Model:
 
 
 def chosen_level(encoder: keras.Model, level: str | None = None):
-    """(name, tensor) of a level of an encoder; None: the one that `scene_head` reads."""
+    """(name, tensor) of a level of an encoder; None: the one that most of its weights have a part in.
+
+    What is pretrained on another level leaves the rest of the encoder as it began: `stride_1` of a `unet` is made by
+    all of its weights, that of a `unet_encoder` by its first two convolutions. Of several levels it is the one that
+    `scene_head` reads; so with fusions, in which an encoder counts as a whole.
+    """
     levels = getattr(encoder, "output", None)
     if not isinstance(levels, Mapping):
         rule = "`encoder` must be a functional model that gives a dict of levels."
         raise InvalidArgumentError(f"{rule} Received: {encoder!r}.")
-    name = scene_level(levels) if level is None else level
+    name = level
+    if level is None:
+        made_by = {name: _count_weights(encoder, tensor) for name, tensor in levels.items()}
+        name = scene_level({name: None for name in levels if made_by[name] == max(made_by.values())})
     if name not in levels:
         raise InvalidArgumentError(f"`level` must be one of {list(levels)}. Received: level={level!r}.")
     return name, levels[name]
+
+
+def _count_weights(encoder, tensor) -> int:
+    """Numbers of the weights that a tensor is made by."""
+    weights = keras.Model(encoder.inputs, tensor).weights
+    return sum(math.prod(weight.shape) for weight in weights)
 
 
 def features_of(model: keras.Model, inputs: Mapping[str, np.ndarray]) -> np.ndarray:

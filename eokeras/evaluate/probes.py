@@ -49,7 +49,7 @@ def linear_probe(
             alone. Nothing is tuned, so no validation labels are spent.
         test: dataset of `make_dataset` with the same targets.
         schema: of the records.
-        level: which level scene targets read (None: as `scene_head`); maps always read the finest map.
+        level: which level scene targets read (None: as `embed`); maps always read the finest map.
         regularisation: weight of the squared norm of the coefficients, against a loss summed over the examples.
         pixels: largest number of training pixels of a map.
         name: stands beside the scores.

@@ -37,7 +37,8 @@ class ViewPretrainer(keras.Model):
         heads: dict of task -> head for pretext tasks on the same features, whose losses are added; give `compile` their
             `loss` and `loss_weights`, as for `models.multitask`. They answer for the first view, which targets are of.
             For one encoder only.
-        level: level of the encoders, averaged over the patch, that is projected; None: the one that `scene_head` reads.
+        level: level of the encoders, averaged over the patch, that is projected; None: the one that most of an
+            encoder's weights have a part in, as in `evaluate.embed`.
 
     Input shape:
         A dict of the encoders' inputs, (B, ...), calibrated float32; with several views `s2_view_1`, `s2_view_2`, ...
@@ -189,8 +190,8 @@ class ContrastivePretrainer(ViewPretrainer):
 
     **Large batches** hold more negatives. Within one device, build the encoders inside of `keras.RematScope("full")`,
     which computes activations again instead of keeping them. Over several devices use the JAX backend with
-    `keras.distribution.DataParallel`, where a batch is that of all devices together; under
-    `tf.distribute.MirroredStrategy` each replica would see its own negatives alone.
+    `keras.distribution.DataParallel`, where a batch is that of all devices together. `tf.distribute` strategies of
+    several replicas are refused, since each would see its own negatives alone.
 
     Args:
         temperature: of NT-Xent.
@@ -200,7 +201,8 @@ class ContrastivePretrainer(ViewPretrainer):
         As of `ViewPretrainer`.
 
     Raises:
-        InvalidArgumentError: as of `ViewPretrainer`, or `temperature` is no number above 0.
+        InvalidArgumentError: as of `ViewPretrainer`, `temperature` is no number above 0, or it trains on several
+            replicas of a `tf.distribute` strategy.
 
     Example:
         >>> import numpy as np
@@ -222,6 +224,7 @@ class ContrastivePretrainer(ViewPretrainer):
         self.temperature = check_number("temperature", temperature, above=0)
 
     def pair_loss(self, first, second):
+        _check_one_replica()
         return nt_xent(first, second, self.temperature)
 
     @staticmethod
@@ -232,6 +235,19 @@ class ContrastivePretrainer(ViewPretrainer):
 
     def get_config(self):
         return super().get_config() | {"temperature": self.temperature}
+
+
+def _check_one_replica():
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if replicas > 1:
+        raise InvalidArgumentError(
+            "Contrastive learning over several devices must run on the JAX backend with "
+            f"`keras.distribution.DataParallel`, where a batch is that of all. Received: {replicas} replicas."
+        )
 
 
 @keras.saving.register_keras_serializable(package="eokeras")

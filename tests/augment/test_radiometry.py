@@ -103,6 +103,13 @@ def test_blur_draws_for_every_patch_and_leaves_missing_numbers_out():
     np.testing.assert_array_equal(blur()({"s2_10m": tf.constant(constant)}, SEED)["s2_10m"], constant)
 
 
+def test_backscatter_is_blurred_in_power():
+    # A very wide Gaussian averages -10 dB and -20 dB: powers 0.1 and 0.01, mean 0.055, -12.6 dB and not -15.
+    image = tf.constant([[[[-10.0]], [[-20.0]]]])
+    found = blur((1e5, 1e5))({"s1": tf.reshape(image, (1, 1, 2, 1))}, SEED)["s1"].numpy().ravel()
+    np.testing.assert_allclose(found, 10 * np.log10(0.055), atol=1e-3)
+
+
 @pytest.mark.parametrize("operation", [reflectance_jitter(), backscatter_jitter(), speckle(), blur()])
 def test_eager_equals_mapped(operation):
     rng = np.random.default_rng(0)

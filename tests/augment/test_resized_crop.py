@@ -129,3 +129,12 @@ def test_sizes_that_do_not_fit_are_refused():
         random_resized_crop()({"image": tf.zeros((1, 4, 6, 1))}, SEED)
     with pytest.raises(InvalidArgumentError, match="square rasters"):
         random_resized_crop()({"season": tf.zeros(3)}, SEED)
+
+
+def test_backscatter_is_resampled_in_power():
+    # The whole patch at twice its size: a pixel between -10 dB and -20 dB has 3/4 of one power and 1/4 of the other.
+    image = tf.constant([[[[-10.0]], [[-20.0]]], [[[-10.0]], [[-20.0]]]])
+    whole = random_resized_crop(4, area=(1.0, 1.0), aspect=(1.0, 1.0))
+    found = whole({"s1": tf.reshape(image, (1, 2, 2, 1))}, tf.constant([0, 1]))["s1"].numpy()[0, :, :, 0]
+    powers = np.array([0.1, 0.75 * 0.1 + 0.25 * 0.01, 0.25 * 0.1 + 0.75 * 0.01, 0.01])
+    np.testing.assert_allclose(found, np.tile(10 * np.log10(powers), (4, 1)), atol=1e-4)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from eokeras import evaluate
+from eokeras import evaluate, models
 from eokeras.ben_ge.schema import TARGETS, VOID
 from eokeras.errors import InvalidArgumentError, UnwritableError
+from eokeras.evaluate.embeddings import chosen_level, pooled
 from eokeras.evaluate.probes import linear_reader
 
 SIZE = 4
@@ -86,16 +87,25 @@ def test_features_are_the_level_averaged_over_the_patch():
 @pytest.mark.parametrize(
     ("levels", "level", "pick"),
     [
-        (("stride_1", "vector"), None, lambda x: x[:, 0, 0]),  # a scene head reads the vector first
+        (("stride_1", "vector"), None, lambda x: x[:, 0, 0]),  # no weights at all: as a scene head
         (("stride_1", "vector"), "stride_1", lambda x: x.mean((1, 2))),
         (("stride_1", "stride_2"), None, lambda x: x.mean((1, 2))),
         (("stride_2",), None, lambda x: x[:, ::2, ::2].mean((1, 2))),
     ],
 )
-def test_the_level_is_that_of_a_scene_head_or_the_one_named(levels, level, pick):
+def test_the_level_is_the_deepest_or_the_one_named(levels, level, pick):
     arrays = world(20, seed=1)
     found = evaluate.embed(encoder(levels), dataset(arrays), level=level)
     np.testing.assert_allclose(found.features, pick(arrays[0]["s2"]), rtol=1e-5, atol=1e-6)
+
+
+def test_the_level_is_made_by_most_weights():
+    whole, half = models.unet((32, 32, 2), width=2, name="s2"), models.unet_encoder((32, 32, 2), width=2, name="s2")
+    residual = models.resnet((32, 32, 2), width=2, name="s2")
+    found = [chosen_level(each)[0] for each in (whole, half, residual)]
+    assert found == ["stride_1", "stride_16", "stride_32"]
+    assert chosen_level(models.late_fusion({"s2": whole, "s1": models.unet((32, 32, 2), 2, "s1")}))[0] == "stride_1"
+    assert pooled(half).output_shape == (None, 16)
 
 
 def test_patches_need_no_labels():

@@ -5,11 +5,14 @@ import os
 import subprocess
 import sys
 import textwrap
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import eokeras as eo
 from eokeras import models
@@ -198,6 +201,16 @@ def test_fit_on_jax_and_a_batch_over_two_devices_is_one_batch():
     for alone, parallel in zip(one, two, strict=True):
         assert alone[-1] < alone[0]
         np.testing.assert_allclose(parallel, alone, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("kind", "refused"), [(ContrastivePretrainer, True), (VICRegPretrainer, False)])
+def test_replicas_that_would_see_their_own_negatives_are_refused(kind, refused, monkeypatch):
+    model = kind(unet("s2"), projection=PROJECTION)
+    outputs = model(batch(6, "s2", views=2))
+    monkeypatch.setattr(tf.distribute, "get_strategy", lambda: SimpleNamespace(num_replicas_in_sync=2))
+    expected = pytest.raises(InvalidArgumentError, match="Received: 2 replicas") if refused else nullcontext()
+    with expected:
+        model.compute_loss(y_pred=outputs)
 
 
 @pytest.mark.parametrize(
