@@ -155,8 +155,10 @@ def fit(
     model = compiled(build, contestant)
     keras.utils.set_random_seed(seed)
     restart(model, build(contestant))
-    epochs = recipe.epochs if steps is None else max(1, round(steps / STAGE))
     batches = training_batches(records, inputs, recipe, seed, repeat=steps is not None, **options)
+    epochs, stage = (recipe.epochs, len(batches)) if steps is None else (max(1, round(steps / STAGE)), STAGE)
+    if steps is None:
+        batches = batches.repeat()  # one iterator for all epochs: to close one takes up to two seconds
     cosine = keras.callbacks.LearningRateScheduler(
         lambda epoch: learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / epochs))
     )
@@ -164,7 +166,7 @@ def fit(
     history = model.fit(
         adapt(batches) if adapt else batches,
         epochs=epochs,
-        steps_per_epoch=None if steps is None else STAGE,
+        steps_per_epoch=stage,
         callbacks=[cosine, *callbacks],
         verbose=0,
         shuffle=False,
