@@ -27,8 +27,8 @@ RULES: dict[str, Callable[[], keras.layers.Layer]] = {
     "PCGrad": partial(balance.PCGrad, seed=0),
 }
 
-RACED = ("uncertainty", "random", "PCGrad")
-"""Rules that are compared with the plain sum; of the others the experiment measures the time of a step alone."""
+DERIVED = ("uncertainty", "PCGrad")
+"""Rules that the lesson derives; they race on every budget of labels, the others once."""
 
 PLAIN, DUAL, LOTTERY, STAMPED = "plain sum", "dual", "lottery", "stamped "
 TWINS = {task: f"{task} alone" for task in TASKS}

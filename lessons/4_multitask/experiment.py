@@ -1,6 +1,6 @@
 """Multitask learning: does one backbone under three heads do better than three networks that take turns?
 
-    python lessons/4_multitask/experiment.py WORK    # resumable; writes the tables of results.json
+    python lessons/4_multitask/experiment.py WORK    # resumable; writes `sharing`, `conflict`, `costs` of results.json
 
 Run card
     question     scores of one network for climate zone, land-cover map and season, relative to those of its three
@@ -9,12 +9,11 @@ Run card
                  better) of the plain sum against twins of equal total wall time, at 10 % of the labels, paired over
                  worlds. It counts only if it excludes zero with roles swapped, too (twins relative to the plain sum),
                  and with the other sign: a relative change is not symmetric, and its mean may be above zero for
-                 that alone. All else is exploratory; the three rules are a family, with Holm's correction
+                 that alone. All else is exploratory
     reading      a task is learned where the plain sum or its twin beats the answer that does not look (most frequent
                  class, median; of the labels that training saw), paired over worlds. With fewer than two learned
                  tasks a comparison is an illustration, not evidence, whatever its interval
-    expected     positive at 10 %, smaller at 100 %, none where twins have three times the time; no rule beats the plain
-                 sum; the lottery costs something or nothing
+    expected     positive at 10 %, smaller at 100 %; no rule does better than the plain sum
     power        before the run, by tests/experiments/sharing_power.py: between two networks of lesson 3's race the mean
                  relative change varies by about 0.09 (alike) to 0.10 (unlike) from world to world. So eight worlds show
                  a mean of 0.07 to 0.08 and find a true 0.10 to 0.11 in four of five runs; a tenth of the labels is
@@ -22,25 +21,18 @@ Run card
     data         simulated worlds, seeds 21 to 28 (no recipe was developed on them): each 700 patches in tiles and dates
                  held out together, at least 300 of them for testing; the replicate is the world. Sentinel-2 alone. 10 %
                  of the labels are drawn spread over all groups: the optimistic draw
-    contestants  contestants.py: U-Net of width 7, 0.2 M weights. Twins have the same width; their training takes
-                 together as long as that of the plain sum (equal time), or as many steps each (equal steps: three times
-                 the time). Every rule trains as long as the plain sum: its steps are divided by what its step costs,
-                 measured at the start. Lottery: a fourth head whose class is computed from the patch's name; as many
-                 steps as the plain sum, so that the other three tasks are trained alike. Stamp: a thirteenth band of
-                 one random number per patch, read from the features by a linear probe; plain sum and twins at equal
-                 steps
+    contestants  contestants.py: U-Net of width 7, 0.2 M weights, as plain sum, under uncertainty weighting and under
+                 PCGrad, and as three twins. The training of the twins takes together as long as that of the plain sum.
+                 Every rule trains as long as the plain sum: its steps are divided by what its step costs, measured at
+                 the start. Other rules, twins of equal steps and the controls: experiment_controls.py
     training     36 x 36 crops, flips and turns, AdamW with cosine decay to 0, batch 16, 640 steps (320 at 10 % of the
                  labels, about 165 epochs), the last is kept; steps come in stages of ten
-    rates        of each contestant, budget and length, chosen of three over the test tiles of worlds 100 to 102: scores
-                 averaged over the worlds, then the mean relative change against the best twins of equal steps, for
-                 twins by their own score. Each twin is tuned for itself: a set of them has nine trials to the three of
-                 the plain sum. Lottery and stamped networks take the rates of those without
+    rates        of each contestant and budget, chosen of three over the test tiles of worlds 100 to 102: scores
+                 averaged over the worlds, then the mean relative change against the best twins, for twins by their own
+                 score. Each twin is tuned for itself: a set of them has nine trials to the three of the plain sum
     test         centre 72 x 72 crop of every test patch, opened once; no validation label is used
-    left out     so that three tuning worlds fit into the time: GradNorm and DWA are timed and do not race, only the two
-                 rules that the lesson derives and random weights, their control; on 10 % of the labels there are plain
-                 sum and twins alone. That leaves 162 trials, 152 runs and 20 stamped runs
-    hardware     two CPU cores, two processes, about 65 minutes (estimated); quiet while the times are measured, in its
-                 first minutes
+    hardware     two CPU cores, two processes; quiet while the times are measured, in its first minutes. 108 trials and
+                 96 runs
 
 Everything here is simulated: it shows that the method can find an effect, not how large it is in Europe.
 """
@@ -62,21 +54,18 @@ import numpy as np
 import tables
 import tensorflow as tf
 from contestants import (
+    DERIVED,
     DUAL,
     LOTTERY,
     METRICS,
     PLAIN,
-    RACED,
     RULES,
     STAMPED,
-    STAMPED_TWINS,
     TASKS,
     TWINS,
     adapted,
     build,
     scored_tasks,
-    stamp,
-    tasks_of,
 )  # fmt: skip
 from tables import STEPS, TIME
 
@@ -86,7 +75,6 @@ from eokeras.ben_ge.records import RecordSchema
 from eokeras.ben_ge.schema import VOID
 
 WORLD_SEEDS = (21, 22, 23, 24, 25, 26, 27, 28)
-STAMP_SEEDS = WORLD_SEEDS[:5]
 LEARNING_RATES = (3e-3, 1e-2, 3e-2)
 RECIPE = laboratory.Recipe()
 LENGTHS = {"100": 640, "10": 320}
@@ -94,15 +82,8 @@ LENGTHS = {"100": 640, "10": 320}
 
 INPUTS = ("s2",)
 TIMED = (PLAIN, *RULES, DUAL, *TWINS.values())
-TUNED = [
-    *product(("100",), (PLAIN, *RACED, DUAL), (TIME,)),
-    ("10", PLAIN, TIME),
-    *product(LENGTHS, TWINS.values(), (TIME, STEPS)),
-]
-"""(labels, contestant, length) of all whose rate is chosen."""
-
-ENTRIES = [*TUNED, ("100", LOTTERY, TIME)]
-"""The same of all runs but the stamped ones."""
+ENTRIES = list(product(LENGTHS, (PLAIN, *DERIVED, *TWINS.values()), (TIME,)))
+"""(labels, contestant, length) of all runs here."""
 
 Entry = tuple[str, str, str]
 
@@ -193,7 +174,6 @@ def run(work: Path, entry: Entry, seed: int, rate: float) -> dict:
         batch = gradient_batch(records) if watched else None
         model, card = fit(work, entry, seed, rate, [balance.GradientCosine(batch)] if watched else [])
         card |= {"halves": halves(model, batch)} if watched else {}
-        card |= {"lottery_loss": lottery_loss(model, records)} if entry[1] == LOTTERY else {}
         return card | laboratory.test_scores(model, records, INPUTS, recipe_of(entry[1]))
 
     return laboratory.remember(work, f"{seed} {' '.join(entry)}", compute)
@@ -219,42 +199,10 @@ def halves(model: keras.Model, batch: tuple[dict, dict]) -> list[list[float]]:
     return [[float(a @ b) for b in units[1]] for a in units[0]]
 
 
-def lottery_loss(model: keras.Model, records: Path) -> float:
-    """Cross-entropy of the lottery on its training patches: ln 11 = 2.40 where nothing was learned by heart."""
-    middle = replace(RECIPE, test_crop=36)
-    crops = laboratory.centre_crops(records, "train", INPUTS, middle, metadata=("patch_id",))
-    return float(model.evaluate(adapted(LOTTERY)(crops), verbose=0, return_dict=True)["land_cover_loss"])
-
-
-def run_stamped(work: Path, contestant: str, seed: int, rate: float) -> dict:
-    """Trains a stamped contestant as many steps as any other, and reads the stamp from its features before and after.
-
-    Equal steps: the twins must not keep the stamp for having been trained less.
-    """
-
-    def compute() -> dict:
-        records = records_of(work, seed)
-        keras.utils.set_random_seed(seed)
-        untrained = readable(build(contestant), records, seed)
-        model, card = fit(work, ("100", contestant, STEPS), seed, rate)
-        return card | {"untrained": untrained, "readable": readable(model, records, seed)}
-
-    return laboratory.remember(work, f"{seed} {contestant}", compute)
-
-
-def readable(model: keras.Model, records: Path, seed: int) -> float:
-    """Squared correlation of the stamp with a linear reading of the averaged features, fitted on every second patch."""
-    tf.random.set_seed(seed)
-    backbone, features, stamps = model.get_layer("s2_unet"), [], []
-    for inputs, _ in laboratory.centre_crops(records, "test", INPUTS, RECIPE).map(stamp):
-        features.append(backbone(inputs)["stride_1"].numpy().mean(axis=(1, 2)))
-        stamps.append(inputs["s2"][:, 0, 0, -1].numpy())
-    h, number = np.concatenate(features), np.concatenate(stamps)
-    h = np.concatenate([h, np.ones((len(h), 1))], axis=1)
-    weights, *_ = np.linalg.lstsq(h[::2], number[::2], rcond=None)
-    reading = h[1::2] @ weights
-    # Not 1 - error / variance: one patch of extreme features, as under cloud, would decide it.
-    return float(np.corrcoef(reading, number[1::2])[0, 1] ** 2) if np.std(reading) > 0 else 0.0
+def blind_answers(work: Path) -> dict[str, Sequence[dict]]:
+    """Labels -> what `answer_blindly` gives in every world."""
+    found = laboratory.in_parallel(answer_blindly, [(work, *job) for job in product(LENGTHS, WORLD_SEEDS)])
+    return dict(zip(LENGTHS, np.reshape(found, (len(LENGTHS), -1)), strict=True))
 
 
 def answer_blindly(work: Path, labels: str, seed: int) -> dict:
@@ -287,6 +235,25 @@ def seen_labels(records: Path, labels: str, seed: int) -> dict[str, dict]:
 # ----------------------------------------------------------------------- Tuning and results
 
 
+def all_trials(work: Path, entries: Sequence[Entry]) -> Mapping[tuple[Entry, float], dict[str, float]]:
+    """(entry, rate) -> task -> score, mean over the tuning worlds."""
+    # By contestant, so that each process traces few models.
+    trials = sorted(product(entries, LEARNING_RATES), key=lambda trial: (trial[0][1], trial[0], trial[1]))
+    given = [(work, *trial, seed) for trial in trials for seed in laboratory.TUNING_SEEDS]
+    cards = np.reshape(laboratory.in_parallel(try_rate, given), (len(trials), -1))
+    return {trial: averaged(found) for trial, found in zip(trials, cards, strict=True)}
+
+
+def all_runs(work: Path, entries: Sequence[Entry], rates: Mapping[Entry, float]) -> tables.Runs:
+    """Entry -> its answer in every world."""
+    jobs = sorted(product(entries, WORLD_SEEDS), key=lambda job: (job[0][1], job[0], job[1]))
+    answers = laboratory.in_parallel(run, [(work, entry, seed, rates[entry]) for entry, seed in jobs])
+    runs: dict[Entry, list[dict]] = {}
+    for (entry, _), answer in zip(jobs, answers, strict=True):
+        runs.setdefault(entry, []).append(answer)
+    return runs
+
+
 def averaged(cards: Sequence[dict]) -> dict[str, float]:
     """Task -> its main score, mean over the tuning worlds: a change relative to one small score would decide alone."""
     tasks = [task for task in TASKS if task in cards[0]["scores"]]
@@ -294,7 +261,7 @@ def averaged(cards: Sequence[dict]) -> dict[str, float]:
 
 
 def choose_rates(found: Mapping[tuple[Entry, float], dict[str, float]]) -> tuple[dict[Entry, float], dict]:
-    """The rate of each entry: best mean relative change against the best twins of equal steps.
+    """The rate of each entry: best mean relative change against the best twins of equal time.
 
     Args:
         found: (entry, rate) -> task -> score, mean over the tuning worlds.
@@ -304,7 +271,7 @@ def choose_rates(found: Mapping[tuple[Entry, float], dict[str, float]]) -> tuple
     """
 
     def best_twin(labels: str, task: str) -> float:
-        values = [found[(labels, TWINS[task], STEPS), rate][task] for rate in LEARNING_RATES]
+        values = [found[(labels, TWINS[task], TIME), rate][task] for rate in LEARNING_RATES]
         return min(values) if METRICS[task] == "mae" else max(values)
 
     def merit(entry: Entry, rate: float) -> float:
@@ -344,53 +311,21 @@ def main() -> None:
     measured = (PLAIN, *TWINS.values())
     given = [(work, build, name, RECIPE.batch_size) for name in measured]
     costs = dict(zip(measured, laboratory.in_parallel(laboratory.cost_of, given, processes=1), strict=True))
-    # By contestant, so that each process traces few models.
-    trials = sorted(product(TUNED, LEARNING_RATES), key=lambda trial: (trial[0][1], trial[0], trial[1]))
-    given = [(work, *trial, seed) for trial in trials for seed in laboratory.TUNING_SEEDS]
-    cards = np.reshape(laboratory.in_parallel(try_rate, given), (len(trials), -1))
-    rates, tried = choose_rates({trial: averaged(found) for trial, found in zip(trials, cards, strict=True)})
-    rates["100", LOTTERY, TIME] = rates["100", PLAIN, TIME]
-    jobs = sorted(product(ENTRIES, WORLD_SEEDS), key=lambda job: (job[0][1], job[0], job[1]))
-    answers = laboratory.in_parallel(run, [(work, entry, seed, rates[entry]) for entry, seed in jobs])
-    runs: dict[Entry, list[dict]] = {}
-    for (entry, _), answer in zip(jobs, answers, strict=True):
-        runs.setdefault(entry, []).append(answer)
-    found = laboratory.in_parallel(answer_blindly, [(work, *job) for job in product(LENGTHS, WORLD_SEEDS)])
-    blind = dict(zip(LENGTHS, np.reshape(found, (len(LENGTHS), -1)), strict=True))
-    content = {
-        "sharing": tables.sharing_table(runs, blind)
-        | {
-            "worlds": list(WORLD_SEEDS),
-            "test_patches": [answer["test_patches"] for answer in runs["100", PLAIN, TIME]],
-            "learning_rates": {" ".join(entry): rate for entry, rate in rates.items()},
-            "tuning": {
-                "learning_rates": list(LEARNING_RATES),
-                "mean_relative_change": {" ".join(entry): merits for entry, merits in tried.items()},
-            },
-        },
-        "rules": tables.rules_table(runs),
-        "costs": cost_table(seconds, costs),
-        "dual": tables.trimmed(
-            tables.between(
-                runs["100", PLAIN, TIME], runs["100", DUAL, TIME], tasks_of(DUAL), ("three tasks", "two tasks")
-            )
-        ),
-        "lottery": tables.lottery_table(runs),
-        "stamp": stamp_runs(work, rates),
-        "conflict": tables.conflict_table(runs["100", PLAIN, TIME]),
+    rates, tried = choose_rates(all_trials(work, ENTRIES))
+    runs = all_runs(work, ENTRIES, rates)
+    sharing = tables.sharing_table(runs, blind_answers(work)) | {
+        "worlds": list(WORLD_SEEDS),
+        "test_patches": [answer["test_patches"] for answer in runs["100", PLAIN, TIME]],
+        "tuning": tables.tuning_table(LEARNING_RATES, rates, tried),
+        "minutes": round((time.perf_counter() - start) / 60, 1),
     }
-    content["sharing"]["minutes"] = round((time.perf_counter() - start) / 60, 1)
+    content = {
+        "sharing": sharing,
+        "conflict": tables.conflict_table(runs["100", PLAIN, TIME]),
+        "costs": cost_table(seconds, costs),
+    }
     for name, table in content.items():
         laboratory.write_results(HERE / "results.json", name, table)
-
-
-def stamp_runs(work: Path, rates: Mapping[Entry, float]) -> dict:
-    """Runs of the stamped contestants, at the rates of those without a stamp, and their table."""
-    lengths = {STAMPED + PLAIN: TIME, **dict.fromkeys(STAMPED_TWINS.values(), STEPS)}
-    jobs = list(product(lengths, STAMP_SEEDS))
-    given = [(work, name, seed, rates["100", name.removeprefix(STAMPED), lengths[name]]) for name, seed in jobs]
-    found = np.reshape(laboratory.in_parallel(run_stamped, given), (len(lengths), -1))
-    return tables.stamp_table(found[0], found[1:])
 
 
 if __name__ == "__main__":

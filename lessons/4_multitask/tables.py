@@ -1,9 +1,9 @@
 """From the runs of experiment.py to the tables of results.json."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
-from contestants import LOTTERY, METRICS, PLAIN, RACED, TASKS, TWINS
+from contestants import DERIVED, LOTTERY, METRICS, PLAIN, RULES, TASKS, TWINS
 from scipy import stats
 
 from eokeras import evaluate
@@ -20,27 +20,21 @@ FEWEST_LEARNED = 2
 
 
 def sharing_table(runs: Runs, blind: Mapping[str, Sequence[dict]]) -> dict:
-    """Labels -> which twins -> contestant -> relative changes against those twins; scores and baselines beside them.
+    """Labels -> contestant -> relative changes against twins of equal time; scores and baselines beside them.
 
     Args:
         blind: labels -> scores in every world of answers that know the labels alone.
     """
-    table: dict = {}
-    for labels, contestant, _ in runs:
-        if contestant == PLAIN or contestant in RACED:
-            for length in (TIME, STEPS):
-                found = against_twins(runs, labels, contestant, length)
-                table.setdefault(labels, {}).setdefault(length, {})[contestant] = trimmed(found)
     plain = runs["100", PLAIN, TIME]
-    primary = against_twins(runs, "10", PLAIN, TIME).mean
-    swapped = against_twins(runs, "10", PLAIN, TIME, swapped=True).mean
-    found = {labels: {length: learned(runs, blind, labels, length) for length in (TIME, STEPS)} for labels in table}
-    return table | {
+    primary, swapped = (against_twins(runs, "10", PLAIN, TIME, swapped=way).mean for way in (False, True))
+    found = {labels: learned(runs, blind, labels, TIME) for labels in blind}
+    return {
+        **{labels: changes_against_twins(runs, labels, TIME) for labels in blind},
         "primary": primary.to_dict(),
         "primary_swapped": swapped.to_dict(),
-        "verdict": verdict(primary, swapped, found["10"][TIME]["count"]),
+        "verdict": verdict(primary, swapped, found["10"]["count"]),
         "learned": found,
-        "scores": {labels: side_scores(runs, labels) for labels in table},
+        "scores": {labels: side_scores(runs, labels) for labels in blind},
         "baselines": {
             labels: {task: float(np.mean([baseline(answer, task) for answer in answers])) for task in TASKS}
             for labels, answers in blind.items()
@@ -49,6 +43,26 @@ def sharing_table(runs: Runs, blind: Mapping[str, Sequence[dict]]) -> dict:
             task: float(np.mean([answer["information"][task]["s2"] for answer in plain]))
             for task in ("climate_zone", "season")
         },
+    }
+
+
+def steps_table(runs: Runs, blind: Mapping[str, Sequence[dict]]) -> dict:
+    """Labels -> contestant -> relative changes against twins of equal steps; how many tasks either side has learned."""
+    found = {labels: learned(runs, blind, labels, STEPS) for labels in blind}
+    return {**{labels: changes_against_twins(runs, labels, STEPS) for labels in blind}, "learned": found}
+
+
+def changes_against_twins(runs: Runs, labels: str, length: str) -> dict:
+    """Contestant -> its relative changes, of all that answer the three tasks on every budget."""
+    return {name: trimmed(against_twins(runs, labels, name, length)) for name in (PLAIN, *DERIVED)}
+
+
+def tuning_table(learning_rates: Sequence[float], rates: Mapping, tried: Mapping) -> dict:
+    """Of each entry of `rates` the one chosen, and the mean relative change of every rate."""
+    return {
+        "learning_rates": list(learning_rates),
+        "chosen": {" ".join(entry): rate for entry, rate in rates.items()},
+        "mean_relative_change": {" ".join(entry): tried[entry] for entry in rates},
     }
 
 
@@ -110,12 +124,14 @@ def between(first: Sequence[dict], second: Sequence[dict], tasks: Sequence[str],
 
 
 def rules_table(runs: Runs) -> dict:
-    """Rule -> relative changes against the plain sum, with all labels; Holm's correction over the rules."""
-    plain = runs["100", PLAIN, TIME]
-    found = {rule: between(runs["100", rule, TIME], plain, TASKS, (rule, PLAIN)) for rule in RACED}
-    means = {rule: replicate_means(each) for rule, each in found.items()}
-    kept = holm({rule: float(stats.ttest_1samp(values, 0).pvalue) for rule, values in means.items()})
-    return {rule: trimmed(each) | {"holm": kept[rule]} for rule, each in found.items()}
+    """Labels -> rule -> relative changes against the plain sum; Holm's correction over all of them together."""
+    raced = [(labels, rule) for labels, rule, _ in runs if rule in RULES]
+    found = {pair: between(runs[*pair, TIME], runs[pair[0], PLAIN, TIME], TASKS, (pair[1], PLAIN)) for pair in raced}
+    p_values = {pair: float(stats.ttest_1samp(replicate_means(each), 0).pvalue) for pair, each in found.items()}
+    kept, table = holm(p_values), {}
+    for (labels, rule), each in found.items():
+        table.setdefault(labels, {})[rule] = trimmed(each) | {"holm": kept[labels, rule]}
+    return table
 
 
 def replicate_means(found: SharingReplicates) -> np.ndarray:
@@ -124,7 +140,7 @@ def replicate_means(found: SharingReplicates) -> np.ndarray:
     return np.mean(changes, axis=0)
 
 
-def holm(p_values: Mapping[str, float], level: float = 0.05) -> dict[str, bool]:
+def holm(p_values: Mapping[Hashable, float], level: float = 0.05) -> dict[Hashable, bool]:
     """Which of a family of tests reject at a joint level (Holm 1979).
 
     >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})  # 0.01 <= 0.05 / 3, 0.03 > 0.05 / 2
@@ -137,11 +153,10 @@ def holm(p_values: Mapping[str, float], level: float = 0.05) -> dict[str, bool]:
     return found
 
 
-def lottery_table(runs: Runs) -> dict:
+def lottery_table(lottery: Sequence[dict], plain: Sequence[dict]) -> dict:
     """Three heads and a lottery against three heads, with all labels; how far the lottery was learned by heart."""
-    found = runs["100", LOTTERY, TIME]
-    changes = trimmed(between(found, runs["100", PLAIN, TIME], TASKS, (LOTTERY, PLAIN)))
-    return changes | {"training_loss": float(np.mean([each["lottery_loss"] for each in found]))}
+    changes = trimmed(between(lottery, plain, TASKS, (LOTTERY, PLAIN)))
+    return changes | {"training_loss": float(np.mean([each["lottery_loss"] for each in lottery]))}
 
 
 def stamp_table(shared: Sequence[dict], twins: Sequence[Sequence[dict]]) -> dict:
@@ -189,11 +204,8 @@ def baseline(answer: dict, task: str) -> float:
 
 def side_scores(runs: Runs, labels: str) -> dict:
     """Contestant (twins together) -> task -> its main scores by world and their mean."""
-    sides = {
-        name: dict.fromkeys(TASKS, runs[labels, name, TIME]) for name in (PLAIN, *RACED) if (labels, name, TIME) in runs
-    }
-    for length in (TIME, STEPS):
-        sides[f"twins_{length}"] = {task: runs[labels, name, length] for task, name in TWINS.items()}
+    sides = {name: dict.fromkeys(TASKS, runs[labels, name, TIME]) for name in (PLAIN, *DERIVED)}
+    sides["twins"] = {task: runs[labels, name, TIME] for task, name in TWINS.items()}
     table: dict = {}
     for name, by_task in sides.items():
         for task, answers in by_task.items():

@@ -6,12 +6,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from scipy import stats
 
 import eokeras as eo
 
 LESSONS = Path(__file__).resolve().parents[2] / "lessons"
 METRICS = {"climate_zone": "accuracy", "land_cover_map": "mean_iou", "season": "mae"}
-OWN = ("contestants", "experiment", "laboratory", "tables")
+OWN = ("contestants", "experiment", "experiment_controls", "laboratory", "tables")
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,9 @@ def lesson():
     path = list(sys.path)
     sys.path[:0] = [str(LESSONS / "4_multitask"), str(LESSONS)]
     import experiment
+    import experiment_controls
 
+    experiment.controls = experiment_controls
     yield experiment
     sys.path[:] = path
     for name, module in before.items():
@@ -67,7 +70,7 @@ def test_lottery_is_a_function_of_the_name(lesson):
 
 
 def test_stamp_is_one_number_per_patch_beside_the_bands(lesson):
-    inputs, targets = lesson.stamp({"s2": np.ones((3, 4, 5, 12), "float32")}, {"season": 1})
+    inputs, targets = lesson.controls.stamp({"s2": np.ones((3, 4, 5, 12), "float32")}, {"season": 1})
     band = inputs["s2"].numpy()[..., 12]
     assert inputs["s2"].shape == (3, 4, 5, 13)
     assert targets == {"season": 1}
@@ -99,20 +102,20 @@ def test_rate_is_chosen_by_relative_change_against_the_best_twins(lesson):
     slow, middle, fast = lesson.LEARNING_RATES
     twins = {"climate_zone": 0.5, "land_cover_map": 0.2, "season": 0.1}
     found = {
-        (("100", name, "equal_steps"), rate): {task: twins[task]}
+        (("100", name, "equal_time"), rate): {task: twins[task]}
         for task, name in lesson.TWINS.items()
         for rate in lesson.LEARNING_RATES
     }
-    found[("100", "season alone", "equal_steps"), fast] = {"season": 0.05}  # the least error
+    found[("100", "season alone", "equal_time"), fast] = {"season": 0.05}  # the least error
     shared = ("100", "plain sum", "equal_time")
     # against 0.5, 0.2 and 0.05: 0, 0, -1; +0.2, 0, -1; 0, +1.5, -1
     found |= {(shared, slow): twins, (shared, middle): twins | {"climate_zone": 0.6}}
     found |= {(shared, fast): twins | {"land_cover_map": 0.5}}
     rates, merits = lesson.choose_rates(found)
     assert rates[shared] == fast
-    assert rates["100", "season alone", "equal_steps"] == fast
+    assert rates["100", "season alone", "equal_time"] == fast
     assert merits[shared] == pytest.approx([-1 / 3, -0.8 / 3, 0.5 / 3])
-    assert merits["100", "season alone", "equal_steps"] == pytest.approx([-1, -1, 0])
+    assert merits["100", "season alone", "equal_time"] == pytest.approx([-1, -1, 0])
 
 
 @pytest.fixture
@@ -121,7 +124,8 @@ def runs(lesson):
     ious = ((0.4, 0.2), (0.2, 0.4), (0.4, 0.2), (0.2, 0.4), (0.4, 0.4))
     found = {}
     for labels in ("100", "10"):
-        found[labels, "plain sum", "equal_time"] = [card(0.5, shared, 0.1) for shared, _ in ious]
+        for name in ("plain sum", "uncertainty", "PCGrad"):
+            found[labels, name, "equal_time"] = [card(0.5, shared, 0.1) for shared, _ in ious]
         for name in lesson.TWINS.values():
             for length in ("equal_time", "equal_steps"):
                 found[labels, name, length] = [card(0.5, alone, 0.1) for _, alone in ious]
@@ -134,8 +138,30 @@ def test_relative_change_is_not_symmetric_and_the_table_tells(lesson, runs):
     # (1 - 1/2 + 1 - 1/2 + 0) / 5 / 3 tasks either way: no sign is kept
     assert table["primary"]["mean"] == table["primary_swapped"]["mean"] == pytest.approx(1 / 15)
     assert table["verdict"] == "does not exclude zero both ways"
-    assert table["10"]["equal_time"]["plain sum"]["tasks"]["season"]["relative_change"]["mean"] == 0
+    assert table["10"]["plain sum"]["tasks"]["season"]["relative_change"]["mean"] == 0
     assert table["baselines"]["10"] == pytest.approx({"climate_zone": 0.3, "land_cover_map": 0.1, "season": 0.2})
+
+
+def test_rules_are_one_family_over_budgets(lesson, runs):
+    better = [card(0.55 + 0.001 * world, 0.6, 0.05) for world in range(5)]
+    runs |= {("100", rule, "equal_time"): better for rule in ("DWA", "random", "GradNorm")}
+    table = lesson.tables.rules_table(runs)
+    assert {labels: set(found) for labels, found in table.items()} == {
+        "100": {"uncertainty", "PCGrad", "DWA", "random", "GradNorm"},
+        "10": {"uncertainty", "PCGrad"},
+    }
+    # p of "DWA" by hand: changes +10 % and more, IoU +50 % or +200 % in turn, error -50 %; t over five worlds
+    changes = [(0.1 + 0.002 * world + (0.5, 2, 0.5, 2, 0.5)[world] + 0.5) / 3 for world in range(5)]
+    assert table["100"]["DWA"]["mean_relative_change"]["mean"] == pytest.approx(np.mean(changes))
+    p = 2 * stats.t.sf(np.mean(changes) / (np.std(changes, ddof=1) / 5**0.5), 4)
+    assert table["100"]["DWA"]["holm"] == (p <= 0.05 / 7)  # three rules are alike and the smallest of seven
+    assert not table["10"]["PCGrad"]["holm"]
+
+
+def test_controls_are_tuned_against_the_same_twins(lesson):
+    assert not set(lesson.ENTRIES) & set(lesson.controls.ENTRIES)
+    assert len(lesson.ENTRIES) == 2 * (1 + 2 + 3)
+    assert len(lesson.controls.ENTRIES) == 3 + 1 + 2 * 3
 
 
 def test_verdict_needs_both_signs_and_two_learned_tasks(lesson):
