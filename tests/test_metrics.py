@@ -179,6 +179,8 @@ def test_sample_weights_per_patch_weigh_all_its_elements(weights, traced):
         (MeanAbsoluteError(), np.array([[[1.0, 1.0]], [[3.0, np.nan]]]), np.zeros((2, 1, 2, 1)), 9 / 7),
         # one label: a true positive of weight 3, a false one of weight 1
         (MultiLabelMacroF1(1), np.array([[1.0], [0.0]]), np.ones((2, 1)), 6 / 7),
+        # a second label that the first patch does not tell: one true positive of weight 1
+        (MultiLabelMacroF1(2), np.array([[1.0, np.nan], [0.0, 1.0]]), np.ones((2, 2)), (6 / 7 + 1) / 2),
     ]
     for metric, y_true, y_pred, expected in cases:
         update = tf.function(metric.update_state) if traced else metric.update_state

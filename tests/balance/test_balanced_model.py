@@ -17,6 +17,7 @@ from eokeras.balance import (
     UncertaintyWeighting,
     balanced,
 )
+from eokeras.balance.balanced_model import LossMeans
 from eokeras.ben_ge.schema import VOID
 from eokeras.errors import InvalidArgumentError
 from tests.balance.cases import learner, quadratic, quadratic_batches, theta_of
@@ -128,6 +129,15 @@ def test_loss_and_val_loss_are_the_same_sum_under_every_rule():
         assert plain == pytest.approx(expected, rel=1e-5), kind
         assert {key for key in history if "weight" in key} == {f"weight_{task}" for task in TASKS}
         assert model.evaluate(BATCHES, verbose=0, return_dict=True)["loss"] == pytest.approx(plain, rel=1e-5)
+
+
+def test_means_over_the_epoch_weigh_batches_by_their_patches():
+    metric = LossMeans(TASKS)
+    metric.update_state(np.array([0.5, 1.0], "float32"), 1.5, 8)
+    metric.update_state(np.array([2.0, 0.0], "float32"), 2.0, 2)
+    # (8 x 0.5 + 2 x 2) / 10, 8 x 1 / 10, (8 x 1.5 + 2 x 2) / 10
+    means = {name: float(value) for name, value in metric.result().items()}
+    assert means == pytest.approx({"climate_zone_loss": 0.8, "season_loss": 0.8, "loss": 1.6})
 
 
 def test_reported_weights_are_those_of_the_log_alone():
