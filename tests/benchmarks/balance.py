@@ -11,13 +11,12 @@ model in a pass of its own within `fit`, so the memory of rules is better held a
 
 import argparse
 import json
-import os
-import platform
-import statistics
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
+
+from tests.benchmarks.timing import against, in_turns, machine
 
 PLAIN = "plain sum (Keras)"
 SIZE, WIDTH, BATCH = 36, 8, 16
@@ -81,13 +80,8 @@ def seconds_per_step(rounds, steps):
     models, batches = {name: build(name) for name in rules()}, data(steps)
     for model in models.values():
         model.fit(batches, verbose=0)
-    seconds, names = {name: [] for name in models}, list(models)
-    for turn in range(rounds):
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            start = time.perf_counter()
-            models[name].fit(batches, verbose=0)
-            seconds[name].append((time.perf_counter() - start) / steps)
-    return seconds
+    seconds = in_turns({name: partial(model.fit, batches, verbose=0) for name, model in models.items()}, rounds)
+    return {name: [value / steps for value in values] for name, values in seconds.items()}
 
 
 def memory_mib(field):
@@ -117,22 +111,11 @@ def peak_mib(name):
 
 
 def summary(seconds, memory):
-    """One dict per contestant."""
-    plain = seconds[PLAIN]
-    rows = []
-    for name, values in seconds.items():
-        ratios = [value / reference for value, reference in zip(values, plain, strict=True)]
-        rows.append(
-            {
-                "rule": name,
-                "seconds_per_step": statistics.median(values),
-                "seconds_range": [min(values), max(values)],
-                "ratio": statistics.median(ratios),
-                "ratio_range": [min(ratios), max(ratios)],
-                "peak_mib": memory.get(name),
-            }
-        )
-    return rows
+    """One dict per contestant; seconds are those of a step."""
+    return [
+        {"rule": name, **against(values, seconds[PLAIN]), "peak_mib": memory.get(name)}
+        for name, values in seconds.items()
+    ]
 
 
 def table(rows):
@@ -143,7 +126,7 @@ def table(rows):
         first, last = row["ratio_range"]
         memory = "-" if row["peak_mib"] is None else f"{row['peak_mib']:.0f}"
         lines.append(
-            f"{row['rule']:<22} {1e3 * row['seconds_per_step']:>8.0f} {f'({low:.0f}-{high:.0f})':>14} "
+            f"{row['rule']:<22} {1e3 * row['seconds']:>8.0f} {f'({low:.0f}-{high:.0f})':>14} "
             f"{row['ratio']:>6.2f} {f'({first:.2f}-{last:.2f})':>13} {memory:>9}"
         )
     return "\n".join(lines)
@@ -166,8 +149,8 @@ def main():
     memory = {} if arguments.no_memory else {name: peak_mib(name) for name in seconds}
     rows = summary(seconds, memory)
     settings = {"size": SIZE, "width": WIDTH, "batch": BATCH, "rounds": arguments.rounds, "steps": arguments.steps}
-    machine = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "platform": platform.platform()}
-    arguments.path.write_text(json.dumps({"settings": settings, "machine": machine, "rules": rows}, indent=2) + "\n")
+    content = {"settings": settings, "machine": machine(), "rules": rows}
+    arguments.path.write_text(json.dumps(content, indent=2) + "\n")
     print(table(rows))
 
 
