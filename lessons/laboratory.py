@@ -60,14 +60,16 @@ class Recipe:
 # ----------------------------------------------------------------------- Worlds
 
 
-def make_records(work: Path, name: str, seed: int, world: ben_ge.World, patches: int = PATCHES) -> Path:
+def make_records(
+    work: Path, name: str, seed: int, world: ben_ge.World, patches: int = PATCHES, fractions=FRACTIONS
+) -> Path:
     """Records of one simulated world, made once; the tree is deleted when they are."""
     records = work / "records" / f"{name}-{seed}"
     if not records.exists():
         tree = work / "trees" / f"{name}-{seed}"
         shutil.rmtree(tree, ignore_errors=True)
         ben_ge.simulate(tree, patches, seed, world, processes=1)
-        ben_ge.convert(tree, records, fractions=FRACTIONS, seed=seed)
+        ben_ge.convert(tree, records, fractions=fractions, seed=seed)
         shutil.rmtree(tree)
     return records
 
