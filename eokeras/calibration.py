@@ -31,7 +31,7 @@ _FIXED_RANGES = {
 class Calibration:
     """Constants of one input, one number per channel, all in stored numbers but `gain`.
 
-    A number x becomes (clip(x, low, high) - centre) * gain, after NaN was replaced by
+    A number x becomes (clip(x, low, high) - centre) * gain, after NaN and `no_data` were replaced by
     `nan_value`, -inf by `lowest` and +inf by `highest`.
     """
 
@@ -43,6 +43,7 @@ class Calibration:
     nan_value: tuple[float, ...]
     lowest: tuple[float, ...]
     highest: tuple[float, ...]
+    no_data: tuple[float, ...] | None = None  # None: no number stands for "missing"
 
     def to_dict(self) -> dict:
         """JSON-able content; `Calibration.from_dict` reads it back."""
@@ -93,7 +94,9 @@ def _calibration(name, canonical, chosen, centre, gain, clip, nan_value, lowest,
 
     names = tuple(canonical[index] for index in chosen)
     low, high = clip
-    return Calibration(names, *(numbers(values) for values in (centre, gain, low, high, nan_value, lowest, highest)))
+    no_data = np.full(len(names), schema.DEM_NO_DATA) if name == "dem" else None
+    constants = (centre, gain, low, high, nan_value, lowest, highest, no_data)
+    return Calibration(names, *map(numbers, constants))
 
 
 def fixed_range(name: str) -> tuple[tuple[float, float], ...]:
@@ -127,6 +130,8 @@ def apply(x, calibration: Calibration, xp: ModuleType | SimpleNamespace, has_mis
         x = xp.where(xp.isnan(x), constant(calibration.nan_value), x)
         infinite = xp.where(x < 0, constant(calibration.lowest), constant(calibration.highest))
         x = xp.where(xp.isinf(x), infinite, x)
+    if calibration.no_data is not None:
+        x = xp.where(x == constant(calibration.no_data), constant(calibration.nan_value), x)
     if calibration.low is not None:
         x = xp.minimum(xp.maximum(x, constant(calibration.low)), constant(calibration.high))
     return (x - constant(calibration.centre)) * constant(calibration.gain)

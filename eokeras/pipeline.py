@@ -75,7 +75,7 @@ def make_dataset(
         batch_size: patches per batch; the last batch may hold fewer.
         bands: input -> channel names in the order wanted, e.g. `{"s1": ("VH", "VV")}`.
         calibrate: "standardise" (training statistics), "tutorial" (fixed ranges to [0, 1]), or
-            None (stored numbers). Missing backscatter: see `eokeras.calibration`.
+            None (stored numbers). Missing backscatter and heights: see `eokeras.calibration`.
         resolution: "10m", or "stored": then `s2` comes as `s2_10m` (B, 120, 120, 4),
             `s2_20m` (B, 60, 60, 6) and `s2_60m` (B, 20, 20, 2).
         masks: adds the input `s1_mask` (B, H, W, C) float32, 0 where backscatter is missing.

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from eokeras import ops
+from eokeras.ben_ge.statistics import TrainingStatistics
 from eokeras.calibration import apply, calibration_for
 from eokeras.errors import InvalidArgumentError
 from eokeras.layers import Calibrate
@@ -52,6 +53,28 @@ def test_layer_and_pipeline_agree(kind, channels):
     assert from_layer.shape == (2, 3, 3, len(channels))
     np.testing.assert_allclose(from_layer, from_pipeline, atol=1e-6)
     assert np.isfinite(from_layer).all()
+
+
+def test_heights_that_are_missing_become_the_mean_of_training():
+    """-32768 in a DEM is no height: in the pipeline, in the layer of an exported model, and in the statistics."""
+    patches = np.array([[0, 100], [-32768, 200]], "int16").reshape(2, 1, 2, 1)
+    statistics = TrainingStatistics()
+    for patch in patches:
+        statistics.add({"dem": patch})
+    found = statistics.result()
+    # 0, 100 and 200 m: mean 100, standard deviation sqrt(20,000 / 3)
+    assert (found["dem"]["count"], found["dem"]["mean"]) == ([3], [pytest.approx(100)])
+    assert found["dem"]["std"] == [pytest.approx((20_000 / 3) ** 0.5)]
+    unit = 100 / (20_000 / 3) ** 0.5
+    expected = np.array([-unit, 0, 0, unit]).reshape(2, 1, 2, 1)
+    constants = calibration_for("dem", "standardise", found)
+    from_pipeline = ops.calibrate("dem", ("elevation",), constants)({"dem": tf.constant(patches)})["dem"].numpy()
+    layer = Calibrate.from_config(Calibrate(constants, channels=("elevation",)).get_config())
+    np.testing.assert_allclose(from_pipeline, expected, atol=1e-6)
+    np.testing.assert_allclose(layer(patches.astype("float32")), expected, atol=1e-6)
+    # tutorial: -100 .. 4900 m to 0 .. 1, what is missing to the middle
+    middle = apply(patches.astype("float32"), calibration_for("dem", "tutorial", {}), np)
+    np.testing.assert_allclose(middle.ravel(), [0.02, 0.04, 0.5, 0.06], atol=1e-6)
 
 
 def test_layer_survives_its_configuration():

@@ -102,7 +102,8 @@ class TrainingStatistics:
             if name in features:
                 channels = self._rasters.setdefault(name, [_counts_for(name) for _ in schema.RASTERS[name].bands])
                 for index, channel in enumerate(channels):
-                    channel.add(features[name][..., index])
+                    values = features[name][..., index]
+                    channel.add(values[values != schema.DEM_NO_DATA] if name == "dem" else values)
         for name in ("era5", "lonlat", "season", "land_cover_fractions"):
             if name in features:
                 self._scalars.setdefault(name, _Numbers()).add(features[name])
