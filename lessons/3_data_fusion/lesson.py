@@ -623,7 +623,7 @@ finish(figure, "Trained under a clear sky, tested under clouds (one world, one s
 # %% [markdown] tags=["core"]
 # A second sensor in the model is no insurance by itself: a network that met white mostly as snow has not learned that it can mean
 # "nothing seen", and may trust it. It can only learn to look away from what it has *seen fail in training*. (Three values of one run:
-# an illustration.) So the experiment trains **and** tests under the same clouds, at four doses in five worlds:
+# an illustration.) So the experiment trains **and** tests under the same clouds, at three doses in five worlds:
 
 # %% tags=["core"]
 cloudy = results["clouds"]
@@ -634,7 +634,7 @@ eo.plot.dose_response(cloudy["doses"], table, **words)
 # %% [markdown] tags=["core"]
 # The quantity named beforehand is the *slope* of (late − Sentinel-2) over the dose, world by world:
 # {{ clouds.slope.mean:+.3f}} [{{ clouds.slope.low:+.3f}}, {{ clouds.slope.high:+.3f}}] for 100 % of cloud, from doses of 1.5 to 80 %.
-# In nearly clear skies the gain is {{ clouds.gain.0.mean:+.3f}}, at 80 % {{ clouds.gain.3.mean:+.3f}}. Sentinel-1 alone was trained once per
+# In nearly clear skies the gain is {{ clouds.gain.0.mean:+.3f}}, at 80 % {{ clouds.gain.2.mean:+.3f}}. Sentinel-1 alone was trained once per
 # world, since no cloud touches it: its line is flat by construction.
 #
 # RESULT PENDING (does the slope exclude zero; where does Sentinel-1 alone cross Sentinel-2 alone?)
