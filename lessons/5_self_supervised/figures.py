@@ -223,9 +223,9 @@ def efficiency():
     return figure, "Label efficiency", words
 
 
-def _rows(reading: str, share: str, names=tuple(contestants.METHODS)) -> list:
+def _rows(reading: str, share: str) -> list:
     table = results()["efficiency"]["spread"][reading]["differences"]
-    return [(name, table[name][share]) for name in names]
+    return [({"MAE": "MAE (ViT)"}.get(name, name), table[name][share]) for name in contestants.METHODS]
 
 
 def differences():
@@ -233,6 +233,8 @@ def differences():
     left, right = figure.subplots(1, 2, sharey=True)
     forest(left, _rows("fine-tuned", "10"), "accuracy − scratch", "SimCLR")
     forest(right, _rows("probe", "10"), "accuracy − random frozen")
+    for axis in (left, right):
+        axis.locator_params(axis="x", nbins=4)
     left.set_title("fine-tuned", fontsize=22, loc="left")
     right.set_title("linear probe", fontsize=22, loc="left")
     return figure, "What pretraining adds", "differences with 10 % of the labels and 95 % intervals over worlds"
@@ -244,6 +246,7 @@ def null():
     for axis, (reading, words) in zip(axes, (("fine-tuned", "fine-tuned"), ("probe", "linear probe")), strict=True):
         found = axes_of[reading]["differences"]["noise"]
         forest(axis, [(f"{share} % of the labels", found[share]) for share in ("1", "10", "100")], "noise − its twin")
+        axis.locator_params(axis="x", nbins=4)
         axis.set_title(words, fontsize=22, loc="left")
     return figure, "The null", "differences of an encoder pretrained on noise, with 95 % intervals over worlds"
 
