@@ -22,7 +22,7 @@ def efficiency_table(runs: Runs, draws: Mapping[str, Sequence[float]]) -> dict:
         for draw, fractions in draws.items()
     }
     name, reading, draw, fraction = PRIMARY
-    table["primary"] = table[draw][reading]["differences"][name][str(fraction)]
+    table["primary"] = table[draw][reading]["differences"][name][percent(fraction)]
     neighbours = {name: [run["neighbours"] for run in found] for (name, pool), found in runs.items() if pool == 1}
     table["neighbours"] = {
         name: {"mean": float(np.mean(values)), "values": values} for name, values in neighbours.items()
@@ -49,12 +49,17 @@ def read(runs: Runs, draw: str, fractions: Sequence[float], reading: str) -> dic
     for name in METHODS:
         twin = SCRATCH[ARCHITECTURES[name]]
         pairs = zip(fractions, found.difference(name, twin), strict=True)
-        table["differences"][name] = {str(fraction): each.to_dict() for fraction, each in pairs}
+        table["differences"][name] = {percent(fraction): each.to_dict() for fraction, each in pairs}
         if len(fractions) > 1:
             table["equal_labels"][name] = {
-                str(fraction): str(found.equal_labels(name, twin, fraction)) for fraction in fractions
+                percent(fraction): str(found.equal_labels(name, twin, fraction)) for fraction in fractions
             }
     return table
+
+
+def percent(fraction: float) -> str:
+    """Name of a share of the labels, such as "10": paths in text are split at every dot."""
+    return f"{100 * fraction:g}"
 
 
 def values(runs: Runs, draw: str, fractions: Sequence[float], reading: str) -> dict[str, np.ndarray]:
