@@ -85,14 +85,14 @@ def runs(lesson):
 def test_differences_are_from_the_twin_of_the_same_architecture(lesson, runs):
     table = lesson.tables.efficiency_table(runs, {"spread": (0.01, 0.1, 1.0), "clustered": (0.1,)})
     found = table["spread"]["fine-tuned"]["differences"]
-    assert [found["SimCLR"][share]["mean"] for share in ("0.01", "0.1", "1.0")] == pytest.approx([0.1] * 3)
-    assert found["MAE"]["0.1"]["mean"] == pytest.approx(0)
-    assert table["clustered"]["probe"]["differences"]["S1-S2"]["0.1"]["mean"] == pytest.approx(0.2)
-    assert table["primary"] == found["SimCLR"]["0.1"]
+    assert [found["SimCLR"][share]["mean"] for share in ("1", "10", "100")] == pytest.approx([0.1] * 3)
+    assert found["MAE"]["10"]["mean"] == pytest.approx(0)
+    assert table["clustered"]["probe"]["differences"]["S1-S2"]["10"]["mean"] == pytest.approx(0.2)
+    assert table["primary"] == found["SimCLR"]["10"]
     # 0.4 with 1 % is what scratch has with 10 %
     assert (
         "with 1 % of the labels equals scratch, ResNet with 10 %"
-        in table["spread"]["probe"]["equal_labels"]["SimCLR"]["0.01"]
+        in table["spread"]["probe"]["equal_labels"]["SimCLR"]["1"]
     )
     assert table["neighbours"]["places"]["mean"] == pytest.approx(0.602)
     assert table["trivial"] == pytest.approx(0.2)
