@@ -40,7 +40,6 @@ from IPython.display import HTML, display
 
 import eokeras as eo
 from eokeras import augment, evaluate, models, pretrain
-from eokeras.errors import InvalidArgumentError
 from eokeras.plot.style import finish
 
 # %% tags=["core"]
@@ -176,7 +175,7 @@ tasks = pretrain.pretext_tasks(("geocluster",), schema, ("s2",), downstream=("la
 for question, inputs in ((("season",), ("s2",)), (("geocluster",), ("s2", "lonlat"))):
     try:
         pretrain.pretext_tasks(question, schema, inputs, downstream=("season",), clusters=clusters)
-    except InvalidArgumentError as error:
+    except ValueError as error:
         print("refused:", error)
 
 # %% [markdown] tags=["core"]
@@ -298,7 +297,8 @@ eo.plot.embedding_chart(evaluate.embed(encoders["places"], test), "land_cover", 
 # Two pictures of the same ground, changed in what does not matter: other extent, other light, other side up. An encoder that gives
 # both the same embedding $z$, and other patches another, must have found what *does* matter. So the choice of changes, the
 # **views**, is where the knowledge goes in. No label is needed; but a decision is.
-#
+
+# %% [markdown] tags=["core"]
 # **Fill in**, before reading on, yes or no: does the answer survive the change?
 #
 # | change | what covers the ground? | how green is it (NDVI)? | which side is north? |
@@ -487,6 +487,8 @@ def attempt(answer, *arguments):
         return np.nan
 
 
+NT_XENT = (3.71697, 15.75343)  # of two batches, by a slow loop over pairs
+
 # %% tags=["core", "exercise"]
 answer_2 = None
 # BEGIN SOLUTION
@@ -506,9 +508,6 @@ def answer_2(first, second, temperature):
 
 
 # %% tags=["core"]
-NT_XENT = (3.71697, 15.75343)  # of two batches, by a slow loop over pairs
-
-
 def judge_loss(answer):
     """What is wrong with a loss; "" where nothing is."""
     one, other = np.sin(np.arange(12.0)).reshape(4, 3), np.cos(1.3 * np.arange(12.0)).reshape(4, 3)
@@ -586,6 +585,7 @@ for inputs, _ in pairs.take(2 if FAST else 4):
 means = {name: np.resize(np.concatenate(values), (256, 6)) for name, values in means.items()}
 
 
+# %% tags=["core"]
 def miniature(**terms):
     """Trains a tiny encoder of band means by VICReg; returns (guard, losses)."""
     keras.utils.set_random_seed(0)
@@ -615,7 +615,7 @@ for name, (watch, losses) in runs.items():
 nothing = {"s2_view_1": plain["s2"], "s2_view_2": plain["s2"]}
 try:
     pretrain.check_views(nothing)
-except InvalidArgumentError as error:
+except ValueError as error:
     print("refused:", error)
 features = evaluate.embed(encoders["random"], test).features[:8]
 found = float(pretrain.view_losses.matching_accuracy(features, features))
@@ -864,6 +864,7 @@ few = eo.make_dataset(records, "train", ("s2",), ("land_cover",), **READ, **(bud
 STEPS = 1 if FAST else 100
 
 
+# %% tags=["core"]
 def tuned_by(encoder, is_pretrained):
     """A contestant: a copy of the encoder under a new head, trained on the labels that there are."""
 
@@ -965,7 +966,7 @@ toy = evaluate.LabelEfficiency(
 )
 print(toy.equal_labels("pretrained", "scratch", 0.1))
 if curve is not None:
-    for name, sentences in results["efficiency"]["spread"]["fine-tuned"]["equal_labels"].items():
+    for sentences in results["efficiency"]["spread"]["fine-tuned"]["equal_labels"].values():
         print(*sentences.values(), sep="\n")
 
 # %% [markdown] tags=["core"]
@@ -1029,10 +1030,12 @@ encoders["SimCLR"].save_weights(path)
 
 
 def branches():
+    """Encoders with fresh weights."""
     fresh = models.resnet(SHAPE, width=WIDTH, name="s2_20m")
     return {"s2_20m": fresh, "era5": models.dense_encoder((8,), width=8, name="era5")}
 
 
+# %% tags=["core"]
 fused = models.late_fusion(branches())
 heads = {"land_cover": models.scene_head(11), "season": models.regression_head()}
 shared = models.multitask(branches()["s2_20m"], heads)
