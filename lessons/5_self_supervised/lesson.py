@@ -93,8 +93,8 @@ for date, place in zip(metadata["date"].numpy(), metadata["lonlat"].numpy(), str
 eo.plot.samples(batch, schema, patches=3)
 
 # %% [markdown] tags=["core"]
-# Everything here but the land cover was free: place, date, a radar image, heights; and the picture itself, which can be turned, cut and
-# covered. **Self-supervised learning** makes a question out of what is free, and trains the encoder $f$ on it:
+# Everything here but the land cover was free: place, date, a radar image, heights; and the picture itself, which can be turned,
+# cut and covered. **Self-supervised learning** makes a question out of what is free, and trains the encoder $f$ on it:
 #
 # $$\min_{f,\,g'}\; \mathrm{mean}\; L\big(g'(f(x)),\ t(x)\big)$$
 #
@@ -103,9 +103,9 @@ eo.plot.samples(batch, schema, patches=3)
 # %% [markdown] tags=["core"]
 # ## Which part of the world is this?
 #
-# The tutorial that this course follows asks for the place: the world's patches are grouped into 20 regions, and a network must tell the
-# region from the picture ([Ayush et al. 2020](https://arxiv.org/abs/2011.09980)). **Predict:** what must a network see to know
-# whether it looks at Portugal or Finland? Is that useful for land cover?
+# The tutorial that this course follows asks for the place: the world's patches are grouped into 20 regions, and a network must
+# tell the region from the picture ([Ayush et al. 2020](https://arxiv.org/abs/2011.09980)). **Predict:** what must a network see
+# to know whether it looks at Portugal or Finland? Is that useful for land cover?
 
 # %% [markdown] tags=["core"]
 # **K-means on the sphere.** Degrees are no distances: at 60° north a degree of longitude is half as long as at the equator, and
@@ -179,9 +179,9 @@ for question, inputs in ((("season",), ("s2",)), (("geocluster",), ("s2", "lonla
         print("refused:", error)
 
 # %% [markdown] tags=["core"]
-# The second refusal: a network that gets longitude and latitude *as inputs* answers without a look at the picture. Now the encoder: a
-# ResNet-18, as in the tutorial, but narrow (width 9 instead of 64), on the six bands that Sentinel-2 has at 20 m, so that a
-# whole patch is only 60 x 60 pixels.
+# The second refusal: a network that gets longitude and latitude *as inputs* answers without a look at the picture. Now the
+# encoder: a ResNet-18, as in the tutorial, but narrow (width 9 instead of 64), on the six bands that Sentinel-2 has at 20 m, so
+# that a whole patch is only 60 x 60 pixels.
 
 # %% tags=["core"]
 BANDS = eo.ben_ge.schema.RASTERS["s2_20m"].bands
@@ -217,8 +217,8 @@ print(f"loss {log['loss'][-1]:.2f} (guessing: ln {CLUSTERS} = {np.log(CLUSTERS):
 
 # %% [markdown] tags=["core"]
 # A loss below that of guessing says that pictures of the *training* places tell their region. It does not say that the encoder
-# sees the ground rather than, say, the haze of one day: patches of a tile share their date and light. What are its features worth for
-# another question?
+# sees the ground rather than, say, the haze of one day: patches of a tile share their date and light. What are its features
+# worth for another question?
 
 # %% [markdown] tags=["core"]
 # ## The linear probe
@@ -249,10 +249,10 @@ for name, encoder in encoders.items():
 print(f"{'majority':8s} {trivial:.3f}")
 
 # %% [markdown] tags=["core"]
-# The random encoder is the opponent to beat, not the majority: even arbitrary filters pass on how bright a patch is in
-# each band, and a linear layer makes much of that. So "the probe reached 70 %" alone says nothing of *pretraining*. The intervals
-# resample whole tiles and overlap widely: one world, one seed, an illustration. Simulated: shows that the method can find an
-# effect, not how large the effect is in Europe.
+# The random encoder is the opponent to beat, not the majority: even arbitrary filters pass on how bright a patch is in each
+# band, and a linear layer makes much of that. So "the probe reached 70 %" alone says nothing of *pretraining*. The intervals
+# resample whole tiles. One world, one seed: an illustration. Simulated: shows that the method can find an effect, not how large
+# the effect is in Europe.
 
 # %% [markdown] tags=["extra"]
 # ## Extra: a map to point at
@@ -309,10 +309,10 @@ eo.plot.embedding_chart(evaluate.embed(encoders["places"], test), "land_cover", 
 # | every band its own brightness | | | |
 
 # %% [markdown] tags=["core"]
-# Seen from above no side is up: turning keeps the cover and NDVI (a photograph of a street would suffer). A common *factor* cancels in
-# $\mathrm{NDVI} = (\rho_8 - \rho_4)/(\rho_8 + \rho_4)$; an added constant does not; a factor per band moves it most. What the
-# views change, the encoder learns to ignore: with the last row it is trained to be blind to colour, which for satellites is
-# most of the evidence. Crops ask: is the patch the *same kind of place* all over?
+# Seen from above no side is up: turning keeps the cover and NDVI (a photograph of a street would suffer). A common *factor*
+# cancels in $\mathrm{NDVI} = (\rho_8 - \rho_4)/(\rho_8 + \rho_4)$; an added constant does not, nor does a factor per band. What
+# the views change, the encoder learns to ignore: with the last row it is trained to be blind to colour, on which NDVI and its
+# relatives rest. Crops ask: is the patch the *same kind of place* all over?
 
 # %% tags=["core"]
 VIEW = augment.chain(
@@ -340,8 +340,8 @@ for line, (name, values) in zip(axes, rows.items(), strict=True):
 finish(figure, "Four patches, 1.2 km wide, and two views of each (B04, B03, B02; reflectance 0 to 0.3)", schema)
 
 # %% [markdown] tags=["core"]
-# Could *you* pair them? In which column is the label, the most frequent cover, in danger, because the crop shows another part? A view that
-# destroys the label teaches to ignore it; views that differ too little teach nothing. [Tian et al.
+# Could *you* pair them? In which column is the label, the most frequent cover, in danger, because the crop shows another part?
+# A view that destroys the label teaches to ignore it; views that differ too little teach nothing. [Tian et al.
 # 2020](https://arxiv.org/abs/2005.10243): good views share what the task needs, and nothing else.
 
 # %% [markdown] tags=["core"]
@@ -454,9 +454,9 @@ for axis, values, name in zip(axes, (similarity * tau, softmax), ("cosine", "sof
 finish(figure, "Partners (framed) are the most similar in every row but the last", None)
 
 # %% [markdown] tags=["core"]
-# $p_1 = 6.55/9.34 = 0.70$. **Chance:** a network that gives *every* patch the same embedding has equal similarities; each of the
-# $2N - 1$ others gets the same share, and the loss is $\ln(2N - 1)$: $\ln 5 = 1.61$ here, $\ln 127 = 4.84$ for 64 patches. Read every
-# contrastive loss beside it. Below the loss stands its *matching accuracy*: how often the partner comes first.
+# $p_1 = 6.55/9.34 = 0.70$. **Chance:** a network that gives *every* patch the same embedding has equal similarities; each of
+# the $2N - 1$ others gets the same share, and the loss is $\ln(2N - 1)$: $\ln 5 = 1.61$ here, $\ln 127 = 4.84$ for 64 patches.
+# Read every contrastive loss beside it. Below the loss stands its *matching accuracy*: how often the partner comes first.
 
 # %% tags=["core"]
 same = np.ones((3, 2))
@@ -540,8 +540,9 @@ else:
 # ## SimCLR on patches
 #
 # [Chen et al. 2020](https://arxiv.org/abs/2002.05709): encoder $f$, and on its features a small *projector*, two dense layers,
-# whose output is the $z$ that the loss sees. It is thrown away afterwards: what must be invariant for the loss may be needed by the
-# task, and $h$ still has it. **Predict:** what will the loss be at the beginning, and can it reach 0?
+# whose output is the $z$ that the loss sees. It is thrown away afterwards: what the loss wants gone a task may need, and $h$
+# still has some of it; the paper found $h$ the better features. **Predict:** what will the loss be at the beginning, and can it
+# reach 0?
 
 # %% tags=["core"]
 views = augment.views(VIEW, VIEW)
@@ -649,8 +650,8 @@ print(f"partner found: {history['matching_accuracy'][-1]:.0%}, chance {1 / (2 * 
 #
 # $$L = 25\, \overline{(z - z')^2} + 25\, \overline{\max(0, 1 - \sigma)} + \frac{1}{D}\sum_{d \ne e} C_{de}^2$$
 #
-# $\sigma$ is the deviation of each number over the batch, $C$ the covariance of its numbers; the last two for both views. Three made-up
-# batches, two views that are alike: which term notices what?
+# $\sigma$ is the deviation of each number over the batch, $C$ the covariance of its numbers; the last two for both views. Three
+# made-up batches, two views that are alike: which term notices what?
 
 # %% tags=["extra"]
 draws = np.random.default_rng(0).normal(size=(256, 4)).astype("float32")
@@ -662,15 +663,15 @@ for name, batch in batches.items():
     print(f"{name:11s} variance term {variance:6.2f}   covariance term {covariance:5.2f}   effective rank {rank:.2f}")
 
 # %% [markdown] tags=["extra"]
-# A point costs 49.5 by the variance term (25 for each view, less the small number under its root); the line costs nothing there, but its
-# four copies are redundant: about $12/4 = 3$ per view. Only what is spread out in all directions is nearly free.
+# A point costs 49.5 by the variance term (25 for each view, less the small number under its root); the line costs nothing
+# there, but its four copies are redundant: about $12/4 = 3$ per view. Only what is spread out in all directions is nearly free.
 
 # %% [markdown] tags=["core"]
 # # Part C: the masked autoencoder, and the verdict
 #
 # A third free question: hide most of the picture, and let the network paint it ([He et al.
-# 2021](https://arxiv.org/abs/2111.06377)). The network is a *vision transformer*: it cuts the picture into little squares and makes one
-# vector, a **token**, of each. First the cutting, in NumPy, so that no square goes astray.
+# 2021](https://arxiv.org/abs/2111.06377)). The network is a *vision transformer*: it cuts the picture into little squares and
+# makes one vector, a **token**, of each. First the cutting, in NumPy, so that no square goes astray.
 
 
 # %% tags=["core"]
@@ -733,15 +734,15 @@ after = mae.encode_visible({"s2_20m": spoilt}, orders).numpy()
 print("a hidden square was painted over; the encoder's output is equal, bit by bit:", np.array_equal(before, after))
 
 # %% [markdown] tags=["core"]
-# A sixteenth for attention, a quarter for all the rest of the encoder; and proof that nothing leaks: what is hidden does not
+# A sixteenth for attention, a quarter for the dense layers; and proof that nothing leaks: what is hidden does not
 # reach it. The **loss** is the mean squared error over *hidden* pixels; copying what is visible is not worth anything. With
 # `normalise=True` every square is predicted less its own mean and divided by its own deviation: structure counts, not brightness.
 
 # %% [markdown] tags=["core"]
 # ## Exercise 3: the loss on hidden squares
 #
-# `answer_3(squares, predicted, hidden)`: `squares` and `predicted` (B, N, D), `hidden` (B, N), 1 where a square was hidden. The same
-# number is hidden in each patch. Return the mean squared error over all *pixels of hidden squares* (no normalisation).
+# `answer_3(squares, predicted, hidden)`: `squares` and `predicted` (B, N, D), `hidden` (B, N), 1 where a square was hidden. The
+# same number is hidden in each patch. Return the mean squared error over all *pixels of hidden squares* (no normalisation).
 # **Predict:** what would a loss over *all* squares reward?
 
 # %% tags=["core", "exercise"]
@@ -813,9 +814,9 @@ finish(figure, title, schema, notes=["Hidden squares are given the mean and devi
 # %% [markdown] tags=["core"]
 # ## How bands leak
 #
-# Satellite images have many bands, and neighbours are nearly copies. If red edge and infrared are masked *independently*, then a square
-# hidden in one is often visible in the other. **Predict:** how well can one tell a hidden square of B06 from the *same* square of B07
-# by a straight line, and how well from the square to its left in B06?
+# Satellite images have many bands, and neighbours are nearly copies. If red edge and infrared are masked *independently*, then
+# a square hidden in one is often visible in the other. **Predict:** how well can one tell a hidden square of B06 from the
+# *same* square of B07 by a straight line, and how well from the square to its left in B06?
 
 
 # %% tags=["core"]
@@ -833,9 +834,10 @@ print(f"left square, same band:  {explained(b06[:, :, :-1], b06[:, :, 1:]):.2f}"
 print(f"hidden here, yet visible in one of two other groups: {1 - 0.75**2:.0%}")
 
 # %% [markdown] tags=["core"]
-# The lazy answer is another band, not the scene. It is worse where bands were *upsampled* to one 10 m grid: then their
-# squares are smooth copies. [Cong et al. 2022](https://arxiv.org/abs/2207.08051) make tokens per *group of bands*, and can hide
-# the same places in all: `masking="consistent"`. **Predict:** which masking has the lower loss?
+# The lazy answer is another band, not the scene. Bands *upsampled* to one 10 m grid add to it: their pixels are blended from
+# coarser ones, across the borders of squares, so the rim of a hidden square shows next door. [Cong et al.
+# 2022](https://arxiv.org/abs/2207.08051) make tokens per *group of bands*, and can hide the same places in all:
+# `masking="consistent"`. **Predict:** which masking has the lower loss?
 
 # %% tags=["core"]
 GROUPS = {"s2_20m": {"red_edge": (0, 1, 2), "infrared": (3, 4, 5)}}  # B05 B06 B07, and B8A B11 B12
@@ -847,8 +849,9 @@ for masking in pretrain.mae.MASKINGS:
     print(f"{masking:12s} loss {log['loss'][-1]:.3f}, over {len(GROUPS['s2_20m']) * 100} tokens")
 
 # %% [markdown] tags=["core"]
-# If the independent one is lower, it had an easier question, not a better encoder: losses of different questions cannot be compared.
-# Only what a task gets from the features decides. (Here both trained a very small network, for 100 steps: an illustration.)
+# If the independent one is lower, it had an easier question, not a better encoder: losses of different questions cannot be
+# compared. Only what a task gets from the features decides. (Here both trained a very small network, for 100 steps: an
+# illustration.)
 
 # %% [markdown] tags=["core"]
 # ## Three ways to use an encoder
@@ -905,10 +908,10 @@ print(f"{'most frequent class':28s}{trivial:12.3f}")
 # %% [markdown] tags=["core"]
 # ## The curve that the course is about
 #
-# The experiment ([experiment.py](experiment.py)): five worlds of 900 patches, 400 steps of pretraining on training places, each method's rates tuned
-# equally in two other worlds. **Named beforehand:** SimCLR, fine-tuned, minus scratch, with 10 % of the labels; all else is
-# exploratory. And a *null*: SimCLR on pictures of pure noise must not help. **Draw** the curve you expect: accuracy against labels,
-# with and without pretraining.
+# The experiment ([experiment.py](experiment.py)): five worlds of 900 patches, 400 steps of pretraining on training places, each
+# method's rates tuned equally in two other worlds. **Named beforehand:** SimCLR, fine-tuned, minus scratch, with 10 % of the
+# labels; all else is exploratory. And a *null*: SimCLR on pictures of pure noise must not help. **Draw** the curve you expect:
+# accuracy against labels, with and without pretraining.
 
 # %% tags=["core"]
 results = json.loads(Path("results.json").read_text()) if Path("results.json").exists() else {}
@@ -939,18 +942,18 @@ if "efficiency" in results:
     print("columns:", ", ".join(f"{float(share):.0%} of the labels" for share in rows))
 
 # %% [markdown] tags=["core"]
-# For a probe the twin is the *frozen random* encoder of the same architecture; for fine-tuning, training from scratch. Read across: with more
-# labels, does the difference shrink? Read down: which pretexts help, and does the **null**, the line *noise*, stay at zero? If
-# noise helped as much, the gain would come from settled weights, not from images.
+# For a probe the twin is the *frozen random* encoder of the same architecture; for fine-tuning, training from scratch. Read
+# across: with more labels, does the difference shrink? Read down: which pretexts help, and does the **null**, the line *noise*,
+# stay at zero? If noise helped as much, the gain would come from settled weights, not from images.
 #
-# RESULT PENDING (which methods exclude zero and at which budgets; does noise; do places, the tutorial's pretext, help; does the MAE
-# help its own twin?)
+# RESULT PENDING (which methods exclude zero and at which budgets; does noise; do places, the tutorial's pretext, help; does the
+# MAE help its own twin?)
 
 # %% [markdown] tags=["core"]
 # ## How many labels is that?
 #
-# A difference of accuracies is not what a project pays. *Labels* are. So: find the share $q$ of the labels at which training from scratch
-# reaches what the pretrained network reaches with $p$:
+# A difference of accuracies is not what a project pays. *Labels* are. So: find the share $q$ of the labels at which training
+# from scratch reaches what the pretrained network reaches with $p$:
 #
 # **"pretrained with p % of the labels equals scratch with q %."**
 #
@@ -970,18 +973,18 @@ if curve is not None:
         print(*sentences.values(), sep="\n")
 
 # %% [markdown] tags=["core"]
-# **By hand**, the made-up first line: 0.7 lies half way from 0.6 (10 %) to 0.8 (100 %), so half way on the logarithmic scale, 32 %: a
-# factor of 3.2 saved. A sentence with "more than 100 %" means that scratch never gets there; "less than 1 %", that pretraining gained
-# nothing, or lost.
+# **By hand**, the made-up first line: 0.7 lies half way from 0.6 (10 %) to 0.8 (100 %), so half way on the logarithmic scale,
+# 32 %: a factor of 3.2 saved. A sentence with "more than 100 %" means that scratch never gets there; "less than 1 %", that
+# pretraining gained nothing, or lost.
 #
 # RESULT PENDING (the sentence for SimCLR at 1 and 10 %, with its interval)
 
 # %% [markdown] tags=["core"]
 # ## Where it breaks: pool, draw, price
 #
-# Pretraining needs *images*: SimCLR on a tenth, three tenths and all of the pool; accuracy with 10 % of labels. A slope is the change per
-# tenfold pool. Labels *clustered* in few tiles, as field campaigns gather them, are harder than labels spread over all. And
-# pretraining has a price: seconds on the same two cores.
+# Pretraining needs *images*: SimCLR on a tenth, three tenths and all of the pool; accuracy with 10 % of labels. A slope is the
+# change per tenfold pool. Labels *clustered* in few tiles, as field campaigns gather them, are harder than labels spread over
+# all. And pretraining has a price: seconds on the same two cores.
 
 # %% tags=["core"]
 if "pools" in results:
@@ -1002,7 +1005,8 @@ for name, card in results.get("pretraining", {}).items():
 # pools.fine-tuned.slope.high:+.3f }}] per tenfold pool; of the probe {{ pools.probe.slope.mean:+.3f }} [{{
 # pools.probe.slope.low:+.3f }}, {{ pools.probe.slope.high:+.3f }}]; exploratory.
 #
-# RESULT PENDING (does a larger pool help; are clustered labels kinder or harder to pretraining; which method is cheapest for what it gives?)
+# RESULT PENDING (does a larger pool help; are clustered labels kinder or harder to pretraining; which method is cheapest for
+# what it gives?)
 
 # %% [markdown] tags=["core"]
 # ## What this shows, and what not
@@ -1013,10 +1017,10 @@ for name, card in results.get("pretraining", {}).items():
 # ben-ge is one command, and nobody has run it here.
 
 # %% [markdown] tags=["core"]
-# **The tutorial's checkpoints.** It loads encoders that others pretrained in PyTorch, and prints, for 100 test patches and one seed: land cover
-# 0.67, fine-tuned from geolocation clusters; 0.448 for a linear probe on a published S1-S2 contrast (96 patches). Those checkpoints are
-# **not re-used here**: this lesson pretrains its own in Keras. And what they had been trained on is not stated, so it cannot be
-# excluded that they have seen the test places.
+# **The tutorial's checkpoints.** It loads encoders that others pretrained in PyTorch, and prints, for 100 test patches and one
+# seed: land cover 0.67, fine-tuned from geolocation clusters; 0.448 for a linear probe on a published S1-S2 contrast (96
+# patches). Those checkpoints are **not re-used here**: this lesson pretrains its own in Keras. And what they had been trained
+# on is not stated, so it cannot be excluded that they have seen the test places.
 
 # %% [markdown] tags=["core"]
 # ## Into lessons 3 and 4
@@ -1048,8 +1052,8 @@ for name, network in (("late fusion", fused), ("multitask", shared)):
     print(f"{name}: equal before {np.array_equal(fresh, reference)}, after {np.array_equal(loaded, reference)}")
 
 # %% [markdown] tags=["core"]
-# For other bands `eo.models.load_by_band` copies the first layer by band *name*; for gentle training `eo.models.layer_rates` gives each
-# layer its rate. Scale inputs as they were scaled in pretraining: weights remember it.
+# For other bands `eo.models.load_by_band` copies the first layer by band *name*; for gentle training `eo.models.layer_rates`
+# gives each layer its rate. Scale inputs as they were scaled in pretraining: weights remember it.
 
 # %% [markdown] tags=["core"]
 # ## What to take along
@@ -1063,8 +1067,8 @@ for name, network in (("late fusion", fused), ("multitask", shared)):
 
 # %% [markdown] tags=["core"]
 # **Where to read more.** Contrast: [van den Oord et al. 2018](https://arxiv.org/abs/1807.03748), [Wang and Isola
-# 2020](https://arxiv.org/abs/2005.10242). Seasons as views: [Mañas et al. 2021](https://arxiv.org/abs/2103.16607). Rank: [Garrido
-# et al. 2022](https://arxiv.org/abs/2210.02885). Sensors in one masked autoencoder: [Bachmann et al.
+# 2020](https://arxiv.org/abs/2005.10242). Seasons as views: [Mañas et al. 2021](https://arxiv.org/abs/2103.16607). Rank:
+# [Garrido et al. 2022](https://arxiv.org/abs/2210.02885). Sensors in one masked autoencoder: [Bachmann et al.
 # 2022](https://arxiv.org/abs/2204.01678). Transformers for images: [Dosovitskiy et al. 2020](https://arxiv.org/abs/2010.11929).
-# Probes: [Alain and Bengio 2016](https://arxiv.org/abs/1610.01644). Budgets: [Oliver et al. 2018](https://arxiv.org/abs/1804.09170).
-# Normalisation of inputs: [Corley et al. 2023](https://arxiv.org/abs/2305.13456).
+# Probes: [Alain and Bengio 2016](https://arxiv.org/abs/1610.01644). Budgets: [Oliver et al.
+# 2018](https://arxiv.org/abs/1804.09170). Normalisation of inputs: [Corley et al. 2023](https://arxiv.org/abs/2305.13456).
