@@ -312,7 +312,7 @@ eo.plot.embedding_chart(evaluate.embed(encoders["places"], test), "land_cover", 
 # Seen from above no side is up: turning keeps the cover and NDVI (a photograph of a street would suffer). A common *factor*
 # cancels in $\mathrm{NDVI} = (\rho_8 - \rho_4)/(\rho_8 + \rho_4)$; an added constant does not, nor does a factor per band. What
 # the views change, the encoder learns to ignore: with the last row it is trained to be blind to colour, on which NDVI and its
-# relatives rest. Crops ask: is the patch the *same kind of place* all over?
+# relatives rest. North is lost by turning alone. Crops ask: is the patch the *same kind of place* all over?
 
 # %% tags=["core"]
 VIEW = augment.chain(
@@ -592,9 +592,12 @@ def miniature(**terms):
     keras.utils.set_random_seed(0)
     encoder = models.dense_encoder((6,), width=16, name="means")
     model = pretrain.VICRegPretrainer(encoder, projection=(16, 8), **terms)
-    model.compile(keras.optimizers.SGD(0.02), run_eagerly=FAST)
-    guard = pretrain.CollapseGuard(means, settle_steps=8)
-    return guard, model.fit(means, batch_size=64, epochs=40, verbose=0, callbacks=[guard]).history["loss"]
+    model.compile(keras.optimizers.SGD(0.05))
+    guard = pretrain.CollapseGuard(means)
+    tf.config.run_functions_eagerly(False)  # of many short steps: here a graph pays
+    losses = model.fit(means, batch_size=16, epochs=20, verbose=0, callbacks=[guard]).history["loss"]
+    tf.config.run_functions_eagerly(FAST)
+    return guard, losses
 
 
 # %% tags=["core"]
