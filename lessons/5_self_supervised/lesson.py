@@ -218,7 +218,8 @@ print(f"loss {log['loss'][-1]:.2f} (guessing: ln {CLUSTERS} = {np.log(CLUSTERS):
 # %% [markdown] tags=["core"]
 # A loss below that of guessing says that pictures of the *training* places tell their region. It does not say that the encoder
 # sees the ground rather than, say, the haze of one day: patches of a tile share their date and light. What are its features
-# worth for another question?
+# worth for another question? (The tutorial prints 0.12 for its 20 regions after five epochs, and 0.52 from a downloaded
+# checkpoint; 100 test patches, one seed.)
 
 # %% [markdown] tags=["core"]
 # ## The linear probe
@@ -309,7 +310,7 @@ eo.plot.embedding_chart(evaluate.embed(encoders["places"], test), "land_cover", 
 # | every band its own brightness | | | |
 
 # %% [markdown] tags=["core"]
-# Seen from above no side is up: turning keeps the cover and NDVI (a photograph of a street would suffer). A common *factor*
+# Seen from above no side is up: turning keeps cover and NDVI. A common *factor*
 # cancels in $\mathrm{NDVI} = (\rho_8 - \rho_4)/(\rho_8 + \rho_4)$; an added constant does not, nor does a factor per band. What
 # the views change, the encoder learns to ignore: with the last row it is trained to be blind to colour, on which NDVI and its
 # relatives rest. North is lost by turning alone. Crops ask: is the patch the *same kind of place* all over?
@@ -369,13 +370,6 @@ def views_by(augmentation):
     return plain["s2"].numpy(), *(inputs[f"s2_view_{view}"].numpy() for view in (1, 2))
 
 
-# %% tags=["core", "exercise"]
-answer_1 = None
-# BEGIN SOLUTION
-answer_1 = augment.chain(augment.dihedral(), augment.reflectance_jitter(gain=0.2, offset=0))
-# END SOLUTION
-
-
 # %% tags=["core"]
 def judge_views(augmentation):
     """What is wrong with views for NDVI; "" where nothing is."""
@@ -392,6 +386,13 @@ def judge_views(augmentation):
     if np.mean(np.abs(first / means[0] - second / means[1])) < 0.01:
         return "NDVI stays and light differs, but both views lie the same way."
     return ""
+
+
+# %% tags=["core", "exercise"]
+answer_1 = None
+# BEGIN SOLUTION
+answer_1 = augment.chain(augment.dihedral(), augment.reflectance_jitter(gain=0.2, offset=0))
+# END SOLUTION
 
 
 # %% tags=["core"]
@@ -489,23 +490,6 @@ def attempt(answer, *arguments):
 
 NT_XENT = (3.71697, 15.75343)  # of two batches, by a slow loop over pairs
 
-# %% tags=["core", "exercise"]
-answer_2 = None
-# BEGIN SOLUTION
-
-
-def answer_2(first, second, temperature):
-    both = np.concatenate([first, second])
-    both = both / np.linalg.norm(both, axis=1, keepdims=True)
-    scaled = both @ both.T / temperature
-    np.fill_diagonal(scaled, -np.inf)
-    chances = np.exp(scaled) / np.exp(scaled).sum(axis=1, keepdims=True)
-    count = len(both)
-    return -np.log(chances[np.arange(count), (np.arange(count) + count // 2) % count]).mean()
-
-
-# END SOLUTION
-
 
 # %% tags=["core"]
 def judge_loss(answer):
@@ -522,6 +506,24 @@ def judge_loss(answer):
         return "it changes when the two views are exchanged."
     given = [attempt(answer, one, other, 0.5), attempt(answer, one[:3], other[:3], 0.1)]
     return "" if np.allclose(given, NT_XENT, atol=1e-4) else f"two batches give {given}. Partner? Temperature? Mean?"
+
+
+# %% tags=["core", "exercise"]
+answer_2 = None
+# BEGIN SOLUTION
+
+
+def answer_2(first, second, temperature):
+    both = np.concatenate([first, second])
+    both = both / np.linalg.norm(both, axis=1, keepdims=True)
+    scaled = both @ both.T / temperature
+    np.fill_diagonal(scaled, -np.inf)
+    chances = np.exp(scaled) / np.exp(scaled).sum(axis=1, keepdims=True)
+    count = len(both)
+    return -np.log(chances[np.arange(count), (np.arange(count) + count // 2) % count]).mean()
+
+
+# END SOLUTION
 
 
 # %% tags=["core"]
@@ -751,18 +753,6 @@ print("a hidden square was painted over; the encoder's output is equal, bit by b
 # same number is hidden in each patch. Return the mean squared error over all *pixels of hidden squares* (no normalisation).
 # **Predict:** what would a loss over *all* squares reward?
 
-# %% tags=["core", "exercise"]
-answer_3 = None
-# BEGIN SOLUTION
-
-
-def answer_3(squares, predicted, hidden):
-    errors = np.square(squares - predicted).mean(axis=2)  # (B, N)
-    return (errors * hidden).sum() / hidden.sum()
-
-
-# END SOLUTION
-
 # %% tags=["core"]
 there = np.arange(24.0).reshape(2, 4, 3)
 painted = there + np.array([1.0, -2.0, 3.0, 0.5])[:, None]  # each square is off by one number
@@ -780,6 +770,18 @@ def judge_hidden(answer):
         return "what was painted over hidden squares does not count."
     return "" if np.isclose(given, 3.5625) else f"for an example it gives {given:.4f}. A mean over what?"
 
+
+# %% tags=["core", "exercise"]
+answer_3 = None
+# BEGIN SOLUTION
+
+
+def answer_3(squares, predicted, hidden):
+    errors = np.square(squares - predicted).mean(axis=2)  # (B, N)
+    return (errors * hidden).sum() / hidden.sum()
+
+
+# END SOLUTION
 
 # %% tags=["core"]
 if answer_3 is None:
@@ -1065,11 +1067,11 @@ for name, network in (("late fusion", fused), ("multitask", shared)):
 # %% [markdown] tags=["core"]
 # ## What to take along
 #
-# 1. A pretext makes labels of what is free; it must never be the downstream target.
-# 2. Views say what does not matter. For satellites: the side that is up, yes; colour, mostly not.
-# 3. A loss without labels is read beside chance, and embeddings beside their rank.
+# 1. A pretext makes labels of what is free; never of the downstream target.
+# 2. Views say what does not matter: which side is up; not colour.
+# 3. Read a loss beside chance, and embeddings by their rank.
 # 4. The opponent of a probe is the *random* encoder; of fine-tuning, *scratch* with equal tuning.
-# 5. Hidden means hidden: bands, neighbours and test places leak.
+# 5. Hidden means hidden: bands and test places leak.
 # 6. Say it in labels: "p % equals q %", with its interval and the null.
 
 # %% [markdown] tags=["core"]
