@@ -149,6 +149,7 @@ def hidden_mean_squares(predictions, targets, counted):
         >>> float(hidden_mean_squares(np.array([1.0, 5.0]), np.array([3.0, 0.0]), np.array([1.0, 0.0])))
         4.0
     """
+    counted = ops.cast(counted, "float32")
     errors = ops.square(ops.cast(predictions, "float32") - targets) * counted
     return ops.sum(errors) / ops.maximum(ops.sum(counted), 1.0)
 

@@ -948,7 +948,7 @@ if "efficiency" in results:
         for name, rows in results["efficiency"]["spread"][reading]["differences"].items():
             line = (f"{each['mean']:+.3f} [{each['low']:+.3f}, {each['high']:+.3f}]" for each in rows.values())
             print(f"    {name:8s}", "   ".join(line))
-    print("columns:", ", ".join(f"{float(share):.0%} of the labels" for share in rows))
+    print("columns:", ", ".join(f"{share} % of the labels" for share in rows))
 
 # %% [markdown] tags=["core"]
 # For a probe the twin is the *frozen random* encoder of the same architecture; for fine-tuning, training from scratch. Read
@@ -1004,7 +1004,7 @@ if "pools" in results:
 if "efficiency" in results:
     print("labels clustered in few groups, 10 %, fine-tuned:")
     for name, rows in results["efficiency"]["clustered"]["fine-tuned"]["differences"].items():
-        print(f"    {name:8s} {rows['0.1']['mean']:+.3f} [{rows['0.1']['low']:+.3f}, {rows['0.1']['high']:+.3f}]")
+        print(f"    {name:8s} {rows['10']['mean']:+.3f} [{rows['10']['low']:+.3f}, {rows['10']['high']:+.3f}]")
 for name, card in results.get("pretraining", {}).items():
     if name != "chance_loss":
         print(f"{name:8s} {card['seconds']:6.0f} s of pretraining, loss at the end {card['loss'][-1]:.3f}")

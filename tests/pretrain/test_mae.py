@@ -22,6 +22,9 @@ from tests.models.transformer_in_numpy import attend, dense, gelu, normalise
 from tests.pretrain.cases import DECODER, PATCH, SMALL, images, many_groups, one_group, randomise
 
 ROOT = Path(eo.__file__).parents[1]
+ENVIRONMENT = dict(os.environ)
+"""As TensorFlow met it: command lines that other tests import switch oneDNN on, for new processes alone."""
+
 RNG = np.random.default_rng(0)
 PLACES = 6
 UNEQUAL = {"visible": 0.5, "infrared": 1.0, "s2_20m": 0.0, "s1": 2 / 3}
@@ -386,7 +389,7 @@ ON_JAX = textwrap.dedent("""
 
 
 def run_python(code, *arguments, **environment):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    environment = ENVIRONMENT | {"PYTHONPATH": str(ROOT)} | environment
     command = [sys.executable, "-c", code, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
