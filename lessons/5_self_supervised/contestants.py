@@ -48,7 +48,7 @@ ENCODERS: dict[str, Callable[[], keras.Model]] = {"ResNet": resnet, "ViT": vit}
 
 TURN = augment.dihedral()
 CROP = augment.chain(augment.random_resized_crop(area=(0.5, 1.0)), TURN)
-"""For labelled training and the masked autoencoder."""
+"""For free labels and the masked autoencoder; shares of land cover would change with the window."""
 
 VIEW = augment.chain(
     augment.random_resized_crop(area=(0.3, 1.0)),

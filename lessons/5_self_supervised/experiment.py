@@ -17,7 +17,7 @@ Run card
                  noise
     pretraining  400 steps of 64 patches, AdamW with cosine decay; rate of each method, one of three
     with labels  probe: logistic regression on frozen features; nearest neighbours, 20, with all labels; fine-tuning:
-                 200 steps of 32 patches, crops and turns, AdamW with cosine decay, of pretrained encoders at rates
+                 200 steps of 32 patches, turned and mirrored, AdamW with cosine decay, of pretrained encoders at rates
                  that grow tenfold from the first to the last layer; rate of each contestant, one of three
     tuning       over worlds 100 and 101, by test accuracy with 10 % of the labels: first the rate of pretraining by the
                  probe, then that of fine-tuning. Labels of those worlds are not in the budgets: hyperparameters are
@@ -42,7 +42,7 @@ import keras
 import laboratory
 import numpy as np
 import tables
-from contestants import ARCHITECTURES, BATCH_SIZE, CLASSES, CROP, ENCODERS, METHODS, READ, TARGET
+from contestants import ARCHITECTURES, BATCH_SIZE, CLASSES, ENCODERS, METHODS, READ, TARGET, TURN
 
 import eokeras as eo
 from eokeras import ben_ge, evaluate, models, pretrain
@@ -144,7 +144,7 @@ def fine_tuning(encoder: keras.Model, contestant: str, rate: float) -> evaluate.
         laboratory.restart(model, fresh)
         return model
 
-    return evaluate.fine_tuning(build, steps=STEPS, augment=CROP, name=contestant)
+    return evaluate.fine_tuning(build, steps=STEPS, augment=TURN, name=contestant)
 
 
 def labelled(work: Path, seed: int, draw: str, fraction: float):
