@@ -269,7 +269,7 @@ def fine_tuning(
         keras.utils.set_random_seed(seed)
         model = build()
         batches = train.recipe(shuffle=True, seed=seed, repeat=True, augment=augment)
-        model.fit(batches, steps_per_epoch=steps, verbose=0)
+        model.fit(batches, steps_per_epoch=steps, verbose=0, shuffle=False)
         return score(model, test, schema, name=name)
 
     return contestant
