@@ -19,6 +19,16 @@ def real_data() -> Path:
     return Path(REAL_DATA)
 
 
+@pytest.fixture
+def eagerly():
+    """Keras trains without a graph: whoever takes few steps waits longer for its tracing than for them."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @dataclass(frozen=True)
 class KnownRecords:
     """Records, the tree they were made from, and the features of every patch in it."""

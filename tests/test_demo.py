@@ -32,6 +32,7 @@ def tree(tmp_path_factory):
     return root
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_demo_with_a_published_split(capfd, tree, tmp_path):
     options = ("--split", "official", "--epochs", 1, "--width", 2)
     status, _, error = run(capfd, "demo", tmp_path / "out", "--source", tree, *options)
@@ -83,6 +84,7 @@ def test_demo_replaces_only_its_own_directory(capfd, tree, tmp_path):
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_train_evaluate_export(capfd, known_records, tmp_path):
     options = ["--inputs", "s1", "--width", 2, "--epochs", 1, "--targets", "season", "land_cover_map"]
     status, out, error = run(

@@ -74,6 +74,7 @@ def test_evaluate_and_export(finished, tmp_path):
     assert (path / "saved_model.pb").is_file()
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_label_budget_is_kept_and_counts_everywhere(known_records, tmp_path):
     """From the command line: three of six labels to train on and for the baselines, two of three to validate on."""
     budget = {"label_fraction": 0.5, "label_draw": "clustered", "label_seed": 3}
@@ -157,6 +158,7 @@ def test_killed_training_goes_on_after_its_last_whole_epoch(known_records, tmp_p
     assert steps_at_epoch_begin == [(2, 4), (3, 6)]  # two batches an epoch: the optimizer counted on
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_same_seed_gives_the_same_model(known_records, tmp_path):
     first, second, other = (
         run_folder.train(small(known_records.path, epochs=1, seed=seed), tmp_path / name)

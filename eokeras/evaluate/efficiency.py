@@ -117,11 +117,11 @@ class LabelEfficiency:
         return EqualLabels(first, reference, fraction, equal, *bounds, *ends, count)
 
     def _share_of(self, first: np.ndarray, reference: np.ndarray) -> float:
-        from sklearn.isotonic import IsotonicRegression  # scikit-learn takes a second to import
+        from scipy import optimize  # half a second; not needed to import the library
 
         sign = -1.0 if less_is_better(self.metric) else 1.0
         places, wanted = np.log(self.fractions), sign * float(first.mean())
-        curve = IsotonicRegression().fit_transform(places, sign * reference.mean(axis=0))
+        curve = optimize.isotonic_regression(sign * reference.mean(axis=0)).x
         if wanted > curve[-1]:
             return float("inf")
         if wanted < curve[0]:

@@ -126,6 +126,7 @@ def test_every_contestant_gets_the_same_nested_labels(records):
     assert lines[0].startswith("seed 0, 25 %, a: 0.")
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_training_from_one_build_is_repeatable_and_reads_its_budget(records):
     def build():
         backbone = models.unet((None, None, 12), width=1, name="s2")

@@ -1,14 +1,18 @@
 """Notebooks are run in their folder; what is stored is small, whole, and says nothing of the machine."""
 
+import base64
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from building import execution, notebooks
 from building.course import LessonError
+from PIL import Image
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +108,34 @@ def test_addresses_of_this_machine_go():
     (home,) = clean(nbformat.v4.new_output("stream", text=f"{Path.home()}/.keras and {sys.prefix}/bin\n"))
     assert str(Path.home()) not in home.text
     assert sys.prefix not in home.text
+
+
+def drawn(pixels: np.ndarray):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(file.getvalue()).decode()})
+
+
+def shown(output) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(output.data["image/png"]))).convert("RGBA"))
+
+
+def test_pictures_get_smaller_and_look_the_same():
+    scene = np.full((300, 300, 4), (0, 0, 90, 255), "uint8")
+    scene[..., :2] = np.random.default_rng(0).integers(0, 256, (300, 300, 2))  # nearly all of 65,536 colours
+    chart = np.full((80, 80, 4), 255, "uint8")
+    chart[20:30, 10:70] = (213, 94, 0, 255)
+    glass = scene.copy()
+    glass[:9, :9, 3] = 128
+    before = [drawn(pixels) for pixels in (scene, chart, glass)]
+    sizes = [len(output.data["image/png"]) for output in before]
+    after = clean(*before)
+    assert len(after[0].data["image/png"]) < sizes[0] / 2
+    assert len(after[1].data["image/png"]) <= sizes[1]
+    errors = np.abs(shown(after[0]).astype(int) - scene)
+    assert errors.mean() < 4  # 256 cells of 16 x 16 levels: 4 in each of two of four channels, were they square
+    np.testing.assert_array_equal(shown(after[1]), chart)
+    np.testing.assert_array_equal(shown(after[2]), glass)
 
 
 def test_lesson_runs_as_a_script(course, lesson):

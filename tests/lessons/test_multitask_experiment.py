@@ -191,6 +191,7 @@ def test_holm_stops_at_the_first_that_does_not_reject(lesson):
     assert lesson.tables.holm({"a": 0.04, "b": 0.01, "c": 0.03}) == {"b": True, "c": False, "a": False}
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_restarted_rule_trains_as_a_fresh_one(lesson):
     laboratory = lesson.laboratory
     rng = np.random.default_rng(0)

@@ -68,6 +68,7 @@ def test_sensors_and_views_are_compared_in_all_pairs(views, pairs):
     assert logs["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_all_encoders_share_the_projector_and_learn():
     model = ContrastivePretrainer({name: unet(name) for name in BANDS}, views=1, projection=PROJECTION)
     model.compile(keras.optimizers.SGD(0.1))
@@ -93,6 +94,7 @@ def test_training_finds_partners():
     assert logs["matching_accuracy"][-1] > 0.8
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_pretext_tasks_add_their_losses():
     heads = {"climate_zone": models.scene_head(12), "season": models.regression_head()}
     model = ContrastivePretrainer(unet("s2"), projection=PROJECTION, heads=heads)
@@ -117,6 +119,7 @@ def test_pretext_tasks_add_their_losses():
 
 @pytest.mark.parametrize("kind", [ContrastivePretrainer, VICRegPretrainer])
 @pytest.mark.parametrize("sensors", [("s2",), ("s2", "s1")])
+@pytest.mark.usefixtures("eagerly")
 def test_a_pretrainer_is_saved_whole(kind, sensors, tmp_path):
     encoders = {name: unet(name) for name in sensors} if len(sensors) > 1 else unet("s2")
     heads = {"climate_zone": models.scene_head(12)} if len(sensors) == 1 else None

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from eokeras import models
 from eokeras.errors import InvalidArgumentError
 from eokeras.pretrain import (
     CollapseGuard,
@@ -24,7 +23,10 @@ PROJECTION = (8, 4)
 
 
 def encoder():
-    return models.unet((16, 16, 3), width=8, name="x")
+    """Two convolutions: enough to learn colours, and to forget them."""
+    x = keras.Input((16, 16, 3), name="x")
+    h = keras.layers.Conv2D(16, 3, strides=2, activation="relu", padding="same")(x)
+    return keras.Model([x], {"stride_2": keras.layers.Conv2D(16, 3, activation="relu", padding="same")(h)})
 
 
 def views(patches=16, seed=0, noise=0.3, tint=0.0):
@@ -140,11 +142,11 @@ def test_a_constant_encoder_is_caught_though_the_loss_is_finite():
 def test_vicreg_without_its_variance_is_caught():
     keras.utils.set_random_seed(0)
     model = VICRegPretrainer(encoder(), variance=0.0, covariance=0.0, projection=PROJECTION)
-    model.compile(keras.optimizers.SGD(0.003, momentum=0.9))
-    guard, history = run(model, epochs=400, data=views(tint=2.0).repeat(10))
+    model.compile(keras.optimizers.SGD(0.01, momentum=0.9))
+    guard, history = run(model, epochs=100, data=views(tint=2.0).repeat(10))
     assert guard.collapsed is not None
     assert history["loss"][-1] < 0.2 * history["loss"][0]  # and the loss falls all the while
-    assert len(history["loss"]) < 400
+    assert len(history["loss"]) < 100
 
 
 def test_an_exploding_rate_is_caught_at_once():
@@ -190,13 +192,13 @@ def test_models_without_embeddings_are_watched_by_their_features():
             self.encoder = encoder()
 
         def call(self, inputs):
-            return self.encoder(inputs)["stride_1"]
+            return self.encoder(inputs)["stride_2"]
 
     model = Other()
     model.compile("adam", "mse")
     x = {"x": np.random.default_rng(0).normal(size=(8, 16, 16, 3)).astype("float32")}
     guard = CollapseGuard(x)
-    logs = model.fit(x, np.zeros((8, 16, 16, 8)), epochs=2, verbose=0, callbacks=[guard]).history
+    logs = model.fit(x, np.zeros((8, 8, 8, 16)), epochs=2, verbose=0, callbacks=[guard]).history
     assert len(logs["embedding_deviation"]) == 2
     assert "embedding_alignment" not in logs
 

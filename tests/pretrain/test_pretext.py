@@ -121,6 +121,7 @@ ON_JAX = textwrap.dedent("""
 """)
 
 
+@pytest.mark.slow
 def test_fit_on_jax(known_records):
     environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", ON_JAX, str(known_records.path)]
