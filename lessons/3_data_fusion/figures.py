@@ -74,8 +74,8 @@ def senses() -> str:
 
 
 def through_clouds() -> str:
-    index = max(range(30), key=lambda i: _whiteness(patches("clouds-0.6")[i], 0.45))
-    patch, shapes = patches("clouds-0.6")[index], []
+    index = max(range(30), key=lambda i: _whiteness(patches("clouds-0.4")[i], 0.45))
+    patch, shapes = patches("clouds-0.4")[index], []
     views = ((optical, "s2", "Sentinel-2"), (radar, "s1", "Sentinel-1 VV"), (land_cover, "labels", "what is there"))
     for column, (view, name, words) in enumerate(views):
         shown = photograph(view(patch), 30 + 390 * column, 165, 320, colour=colour_of(name))

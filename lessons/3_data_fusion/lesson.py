@@ -822,9 +822,10 @@ blind.fit(numbers["train"], epochs=1 if FAST else 60, verbose=0, shuffle=False)
 print(evaluate.score(blind, numbers["test"], schema, name="weather alone"))
 
 # %% [markdown] tags=["extra"]
-# `make_dataset` warned: weather reveals place and date. In part: the table of oracles says how far weather alone (`era5`) gets, and
-# whatever this network scores above the trivial baseline it scored without looking. So a fused model that improves with ERA-5 need not
-# have read the image better. For the **map** weather can only help to *read* colours; there it is a fair FiLM input.
+# `make_dataset` warned: weather reveals place and date. In part: the table of oracles says how far weather alone (`era5`) gets.
+# Compare each row with the baseline below it. *Better* than the baseline was scored without looking, so a fused model that improves
+# with ERA-5 need not have read the image better. *Worse* was learned by heart: a few dozen dates, and new ones in the test. Both
+# are reasons to distrust the input. For the **map** weather can only help to *read* colours; there it is a fair FiLM input.
 
 # %% [markdown] tags=["core"]
 # ## Why the real numbers flatter S1 + S2

@@ -119,7 +119,7 @@ def middle() -> str:
 def gated() -> str:
     rows, shapes = (("s2", 80), ("s1", 300)), []
     total = join(880, 190, "add")
-    gate = block(250, 190, "softmax *V*[*h*_{1}, *h*_{2}]", width=250)
+    gate = block(250, 190, "softmax *U*[*h*_{1}, *h*_{2}]", width=250)
     for index, (name, y) in enumerate(rows, start=1):
         h = tensor(30, y, f"*h*_{{{index}}}", height=90, modality=name)
         squash = block(300, y, f"tanh *W*_{{{index}}}*h*_{{{index}}}", width=200, modality=name)
@@ -164,7 +164,7 @@ def film() -> str:
     dense = block(330, 320, "dense, ReLU", width=210, modality="era5")
     shapes = [x, f, h, times, plus, steered, weather, dense, arrow(x, f), arrow(f, h), arrow(h, times)]
     shapes += [arrow(times, plus), arrow(plus, steered), arrow(weather, dense, modality="era5")]
-    shapes += [note(20, 366, "weather *c*: 8 numbers", colour=ERA5, bold=True)]
+    shapes += [note(20, 366, "weather *s*: 8 numbers", colour=ERA5, bold=True)]
     shapes += [arrow(dense, times, "1 + γ", sides=("right", "bottom"), modality="era5")]
     shapes += [arrow(dense, plus, "β", sides=("right", "bottom"), modality="era5")]
     words = "eight numbers of weather become a scale and a shift for every channel of the image features."

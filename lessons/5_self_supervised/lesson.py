@@ -606,7 +606,7 @@ def miniature(rate, **terms):
 
 
 # %% tags=["core"]
-runs = {"all terms": miniature(0.005), "alike alone": miniature(0.03, variance=0.0, covariance=0.0)}
+runs = {"all terms": miniature(0.005), "alike alone": miniature(0.1, variance=0.0, covariance=0.0)}
 for name, (watch, losses) in runs.items():
     health = watch.history[-1]
     print(f"{name}: loss {losses[0]:.3g} to {losses[-1]:.3g} in {len(losses)} epochs")
@@ -614,7 +614,7 @@ for name, (watch, losses) in runs.items():
     print("   ", watch.collapsed or "healthy")
 
 # %% [markdown] tags=["core"]
-# The collapsed run's loss is nearly zero. Nothing in the curve is suspicious, and the patches have become one point, or nearly.
+# The collapsed run's loss is nearly zero. Nothing in the curve is suspicious, and the patches have become one point or one line, or nearly.
 # (Losses of different terms are not comparable; and each run has a rate that suits it.) Hence the guard, which looks at the
 # embeddings themselves: their spread, and their *effective rank*, the number of directions in use.
 #
