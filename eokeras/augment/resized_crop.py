@@ -8,6 +8,7 @@ import tensorflow as tf
 from eokeras.augment.composition import Augmentation, Batch, batch_size
 from eokeras.augment.geometry import recount_fractions
 from eokeras.augment.missing import from_averages, is_missing, restore, to_averages
+from eokeras.ben_ge.input_names import view_count
 from eokeras.errors import InvalidArgumentError, check_number
 
 
@@ -38,7 +39,7 @@ def random_resized_crop(
 
     Raises:
         InvalidArgumentError: an argument is out of range, a raster is not square, `size` gives one a broken number
-            of pixels, or there are shares of land cover but no map to count them in.
+            of pixels, the batch holds views already, or there are shares of land cover but no map to count them in.
 
     Example:
         >>> batch = {"s2_10m": tf.ones((2, 120, 120, 4), tf.uint16), "land_cover_map": tf.ones((2, 120, 120), tf.uint8)}
@@ -57,6 +58,9 @@ def random_resized_crop(
         raise InvalidArgumentError(f"`area` must be at most 1, the whole patch. Received: area={area}.")
 
     def apply(batch: Batch, seed: tf.Tensor) -> Batch:
+        if view_count(batch):
+            rule = "`batch` must hold no views yet: crop inside of `views`, or before."
+            raise InvalidArgumentError(f"{rule} Received: {', '.join(batch)}.")
         sizes = _sizes(batch, size)
         window = _draw_window(batch_size(batch), seed, area, aspect)
         cropped = {

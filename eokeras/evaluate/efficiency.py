@@ -3,6 +3,7 @@
 Letters: R replicates (seeds, worlds), K label budgets.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from eokeras.evaluate.predictions import score
 from eokeras.evaluate.scores import ILLUSTRATION, SIMULATED, Scores, format_number, kind_of, metric_name, text_table
 from eokeras.models.encoders.contract import check_positive
 from eokeras.pipeline import make_dataset
+
+CHOSEN_HERE = {"label_fraction", "label_draw", "label_seed", "shuffle", "repeat", "augment"}
+"""Options of `make_dataset` that `label_efficiency` and `fine_tuning` set themselves."""
 
 Contestant = Callable[..., Scores]
 """(train, test, schema, seed) -> `Scores` on `test`, having seen no labels but those of `train`."""
@@ -58,6 +62,8 @@ class EqualLabels:
         return f"{text} (95 % interval: {self._share(self.low)} to {self._share(self.high)})."
 
     def _share(self, share: float) -> str:
+        if np.isclose(share, [self.smallest, self.largest]).any():  # exp(log(share)) may miss an end by a rounding
+            return _percent(share)
         if share < self.smallest:
             return f"less than {_percent(self.smallest)}"
         return f"more than {_percent(self.largest)}" if share > self.largest else _percent(share)
@@ -73,6 +79,7 @@ class LabelEfficiency:
         values: contestant -> scores, shape (R, K).
         draw: "spread" or "clustered".
         simulated: whether the data come from the simulator.
+        one_test_set: whether all replicates were scored on the same patches, and not in worlds of their own.
     """
 
     target: str
@@ -81,6 +88,7 @@ class LabelEfficiency:
     values: Mapping[str, np.ndarray]
     draw: str
     simulated: bool = False
+    one_test_set: bool = False
 
     @property
     def replicates(self) -> int:
@@ -88,10 +96,17 @@ class LabelEfficiency:
         return len(next(iter(self.values.values())))
 
     def difference(self, first: str, second: str) -> tuple[ReplicateComparison, ...]:
-        """First minus second at every budget, paired over the replicates, with 95 % t intervals."""
+        """First minus second at every budget, paired over the replicates, with 95 % t intervals.
+
+        On one test set, replicates in which neither score varies drew nothing anew, as probes with all labels: they
+        count as one, without an interval.
+        """
         one, other = (self._scores(argument, name) for argument, name in (("first", first), ("second", second)))
         names = {"first": first, "second": second, "metric": self.metric}
-        return tuple(paired_over_replicates(*pair, **names) for pair in zip(one.T, other.T, strict=True))
+        pairs = zip(one.T, other.T, strict=True)
+        if self.one_test_set:
+            pairs = (pair if np.ptp(pair, axis=1).any() else [scores[:1] for scores in pair] for pair in pairs)
+        return tuple(paired_over_replicates(*pair, **names) for pair in pairs)
 
     def equal_labels(
         self, first: str, reference: str, fraction: float, *, seed: int = 0, resamples: int = 2000
@@ -143,6 +158,10 @@ class LabelEfficiency:
         if self.replicates < FEWEST_REPLICATES:
             lines.append(f"{self.replicates} of at least {FEWEST_REPLICATES} replicates: {ILLUSTRATION}.")
         places = "spread over all groups (optimistic)" if self.draw == "spread" else "clustered in few groups"
+        if self.one_test_set:
+            lines.append(
+                "Replicates are draws of labels and trainings on one test set, and tell nothing of other places."
+            )
         return (*lines, f"Labels are {places}; nested, seeded, and the same for every contestant.")
 
     @property
@@ -185,6 +204,7 @@ def label_efficiency(
     metric: str | None = None,
     batch_size: int = 32,
     progress: Callable[[str], None] = print,
+    **options,
 ) -> LabelEfficiency:
     """Scores every contestant at every label budget and seed: who needs fewer labels?
 
@@ -204,12 +224,15 @@ def label_efficiency(
         metric: of the target; default its main one (`MAIN_METRICS`).
         batch_size: of the data sets.
         progress: takes a line when a score is there.
+        options: of `make_dataset`, for all contestants alike: `bands`, `resolution`, `calibrate`, `cache`, ...
 
     Returns:
-        `LabelEfficiency`.
+        `LabelEfficiency`. Its replicates share one test set: intervals are over draws of labels and over training, and
+        at 1.0 over training alone. For other places simulate worlds, or add the intervals over groups of `Scores`.
 
     Raises:
-        InvalidArgumentError: no contestants or seeds, fractions that do not ascend, or an unknown metric.
+        InvalidArgumentError: no contestants or seeds, fractions that do not ascend, an unknown metric, or an option
+            that is chosen here.
 
     Example:
         >>> contestants = {                                                          # doctest: +SKIP
@@ -225,20 +248,22 @@ def label_efficiency(
     """
     fractions, metric = tuple(fractions), metric or MAIN_METRICS[kind_of(target)]
     _check(contestants, fractions, draw, seeds, metric)
+    if chosen_here := sorted(CHOSEN_HERE & set(options)):
+        raise InvalidArgumentError(f"`options` must not hold what is chosen here. Received: {', '.join(chosen_here)}.")
     schema = load_schema(records)
-    test = make_dataset(records, "test", inputs, (target,), batch_size=batch_size)
+    test = make_dataset(records, "test", inputs, (target,), batch_size=batch_size, **options)
     values = {name: np.zeros((len(seeds), len(fractions))) for name in contestants}
     for row, seed in enumerate(seeds):
         for column, fraction in enumerate(fractions):
             budget = {"label_fraction": fraction, "label_draw": draw, "label_seed": seed}
-            train = make_dataset(records, "train", inputs, (target,), batch_size=batch_size, **budget)
+            train = make_dataset(records, "train", inputs, (target,), batch_size=batch_size, **budget, **options)
             for name, contestant in contestants.items():
                 found = contestant(train, test, schema, seed=seed).tasks[target].estimates
                 if metric not in found:
                     raise InvalidArgumentError(f"`metric` must be one of {list(found)}. Received: metric={metric!r}.")
                 values[name][row, column] = found[metric].value
                 progress(f"seed {seed}, {_percent(fraction)}, {name}: {values[name][row, column]:.3f}")
-    return LabelEfficiency(target, metric, fractions, values, draw, schema.world is not None)
+    return LabelEfficiency(target, metric, fractions, values, draw, schema.world is not None, one_test_set=True)
 
 
 def fine_tuning(
@@ -252,7 +277,9 @@ def fine_tuning(
     Args:
         build: function () -> compiled model with named inputs and an output for every target; called anew for each
             training, after Keras' seeds are set. Whether weights are loaded, frozen, or trained at lower rates
-            (`eokeras.models.LayerwiseAdamW`) stands in it.
+            (`eokeras.models.LayerwiseAdamW`) stands in it. It must begin from the same weights each time: an encoder
+            that is shared and not cloned (`keras.models.clone_model`, `set_weights`) would bring along what it
+            learned from the labels of an earlier training.
         steps: batches to train on.
         augment: as in `make_dataset`.
         name: stands beside the scores.
@@ -261,18 +288,33 @@ def fine_tuning(
         A function `(train, test, schema, seed)` -> `Scores`.
 
     Raises:
-        InvalidArgumentError: `steps` is no positive integer.
+        InvalidArgumentError: `steps` is no positive integer; or, when it is trained, `build` gave other weights than
+            before with the same seed.
     """
     check_positive("steps", steps)
+    beginnings: dict[int, str] = {}
 
     def contestant(train, test, schema, seed: int = 0) -> Scores:
         keras.utils.set_random_seed(seed)
         model = build()
+        found = _fingerprint(model)
+        if beginnings.setdefault(seed, found) != found:
+            raise InvalidArgumentError(
+                "`build` must begin from the same weights each time: clone an encoder, or load its weights. "
+                f"Received: other weights for {name}, seed {seed}, than before."
+            )
         batches = train.recipe(shuffle=True, seed=seed, repeat=True, augment=augment)
         model.fit(batches, steps_per_epoch=steps, verbose=0, shuffle=False)
         return score(model, test, schema, name=name)
 
     return contestant
+
+
+def _fingerprint(model: keras.Model) -> str:
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(weight.tobytes())
+    return digest.hexdigest()
 
 
 def _check(contestants, fractions, draw, seeds, metric) -> None:

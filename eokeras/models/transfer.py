@@ -3,6 +3,7 @@
 Letters: C channels (bands), F filters.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 
 import keras
@@ -112,7 +113,7 @@ def _check_bands(argument, bands, kernel):
     return names
 
 
-def layer_rates(encoder, first=0.1, last=1.0):
+def layer_rates(encoder, first=0.1, last=1.0, model=None):
     """A factor of the learning rate for every weight of a pretrained encoder, for `LayerwiseAdamW`.
 
     Early layers see what most images share and need to change least; so factors grow from the encoder's first layer
@@ -121,12 +122,15 @@ def layer_rates(encoder, first=0.1, last=1.0):
     Args:
         encoder: the pretrained model, alone or as part of the model that is trained.
         first, last: factors of its first and last layer, above 0.
+        model: what is trained, where it holds other weights of the same paths, as a fusion of two encoders of one
+            kind; None: it does not.
 
     Returns:
-        Dict of weight path -> factor.
+        Dict of weight path -> factor; of several weights of one path, `<path>:1`, `<path>:2`, ... in their order.
 
     Raises:
-        InvalidArgumentError: `encoder` is no built model, or a factor is no number above 0.
+        InvalidArgumentError: `encoder` is no built model, trains no weights or some that `model` does not train, or a
+            factor is no number above 0.
 
     Example:
         >>> from eokeras.models import unet
@@ -141,11 +145,27 @@ def layer_rates(encoder, first=0.1, last=1.0):
     first, last = check_number("first", first, above=0), check_number("last", last, above=0)
     _weights("encoder", encoder)
     layers = [layer for layer in _flat_layers(encoder) if layer.trainable_weights]
-    factors = np.geomspace(first, last, len(layers)) if len(layers) > 1 else [last]
+    factors = np.geomspace(first, last, len(layers)) if len(layers) > 1 else [last] * len(layers)
+    variables = (encoder if model is None else model).trainable_weights
+    keys = dict(zip(map(id, variables), _weight_keys(variables), strict=True))
+    own = [weight for layer in layers for weight in layer.trainable_weights]
+    if not own or any(id(weight) not in keys for weight in own):
+        rule = "`encoder` must train weights, which are those of `model`, too."
+        raise InvalidArgumentError(f"{rule} Received: {len(own)} weights of {encoder.name}.")
     rates = {}
     for layer, factor in zip(layers, factors, strict=True):
-        rates |= {weight.path: float(factor) for weight in layer.trainable_weights}
+        rates |= {keys[id(weight)]: float(factor) for weight in layer.trainable_weights}
     return rates
+
+
+def _weight_keys(variables):
+    """Path of every variable; of several of one path `<path>:1`, `<path>:2`, ..."""
+    counts, seen = Counter(variable.path for variable in variables), Counter()
+    keys = []
+    for path in (variable.path for variable in variables):
+        seen[path] += 1
+        keys.append(path if counts[path] == 1 else f"{path}:{seen[path]}")
+    return keys
 
 
 def _flat_layers(model):
@@ -164,10 +184,11 @@ class LayerwiseAdamW(keras.optimizers.Adam):
         rates: dict of weight path -> factor, from `layer_rates`; all other weights (heads) learn at the full rate.
         learning_rate: a number or a schedule.
         decay: weight decay; after each step a weight has lost `rate * decay` of itself.
-        kwargs: of `keras.optimizers.Adam`.
+        kwargs: of `keras.optimizers.Adam`, but `weight_decay`, which would ignore the factors.
 
     Raises:
-        InvalidArgumentError: `rates` is no dict of numbers from 0 on, or a path of it is none of the weights trained.
+        InvalidArgumentError: `rates` is no dict of numbers from 0 on, or a path of it is none of the weights trained,
+            or one of several; or `weight_decay` was given.
 
     Example:
         >>> from eokeras.models import multitask, scene_head, unet
@@ -180,6 +201,8 @@ class LayerwiseAdamW(keras.optimizers.Adam):
     """
 
     def __init__(self, rates, learning_rate=1e-3, decay=4e-3, name="layerwise_adamw", **kwargs):
+        if kwargs.pop("weight_decay", None) is not None:
+            raise InvalidArgumentError("`decay` must be given and not `weight_decay`, which would ignore the factors.")
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         if not isinstance(rates, Mapping):
             raise InvalidArgumentError(f"`rates` must be a dict of weight path -> factor. Received: rates={rates!r}.")
@@ -188,17 +211,20 @@ class LayerwiseAdamW(keras.optimizers.Adam):
 
     def build(self, variables):
         """Makes the state, and checks that every path is one of the weights trained."""
-        unknown = sorted(set(self.rates) - {variable.path for variable in variables})
-        if unknown:
+        keys = _weight_keys(variables)
+        if several := sorted(set(self.rates) & {variable.path for variable in variables} - set(keys)):
+            rule = "`rates` must name one weight each: give `layer_rates` the `model` that is trained."
+            raise InvalidArgumentError(f"{rule} Received: {several[:3]} ({len(several)} in all), paths of several.")
+        if unknown := sorted(set(self.rates) - set(keys)):
             rule = "`rates` must name weights that are trained."
             raise InvalidArgumentError(f"{rule} Received: {unknown[:3]} ({len(unknown)} in all), which are none.")
         super().build(variables)
-        self._rates = [self.rates.get(variable.path, 1.0) for variable in variables]
+        self._rates = [self.rates.get(key, 1.0) for key in keys]
 
     def update_step(self, gradient, variable, learning_rate):
         """One step of one weight at its own rate."""
         rate = learning_rate * self._rates[self._get_variable_index(variable)]
-        if self.decay:
+        if self.decay and self._use_weight_decay(variable):
             self.assign_sub(variable, variable * keras.ops.cast(rate * self.decay, variable.dtype))
         super().update_step(gradient, variable, rate)
 

@@ -2,11 +2,12 @@
 
 from eokeras.pretrain.clustering import GeoClusters, geoclusters, load_geoclusters
 from eokeras.pretrain.contrastive import ContrastivePretrainer, VICRegPretrainer
-from eokeras.pretrain.guard import CollapseGuard, EmbeddingHealth, OnlineProbe, check_views, embedding_health
+from eokeras.pretrain.guard import CollapseGuard, OnlineProbe
+from eokeras.pretrain.health import EmbeddingHealth, check_views, embedding_health
 from eokeras.pretrain.inpainting import Inpainter
 from eokeras.pretrain.mae import MaskedAutoencoder
 from eokeras.pretrain.pretext import PretextTasks, pretext_tasks
-from eokeras.pretrain.view_losses import nt_xent, vicreg
+from eokeras.pretrain.view_losses import chance_loss, matching_accuracy, nt_xent, vicreg
 
 __all__ = [
     "CollapseGuard",
@@ -18,10 +19,12 @@ __all__ = [
     "OnlineProbe",
     "PretextTasks",
     "VICRegPretrainer",
+    "chance_loss",
     "check_views",
     "embedding_health",
     "geoclusters",
     "load_geoclusters",
+    "matching_accuracy",
     "nt_xent",
     "pretext_tasks",
     "vicreg",

@@ -176,4 +176,5 @@ def _training_places(records):
     dataset = make_dataset(records, "train", ("lonlat",), calibrate=None, metadata=("lonlat",))
     # The metadata are as stored, in float64; the input is float32.
     places = [metadata["lonlat"] for _, _, metadata in dataset.as_numpy_iterator()]
-    return np.concatenate(places), load_schema(records).fingerprint
+    places = np.concatenate(places)
+    return places[np.isfinite(places).all(axis=1)], load_schema(records).fingerprint

@@ -1,170 +1,100 @@
 """Guards: callbacks that notice when pretraining learns nothing, and what its features are worth while it runs.
 
 A contrastive loss can fall by a third while every embedding is the same, and views that do not differ make a perfect
-one. Letters: N patches, K embeddings of a patch, D numbers of an embedding.
+one.
 """
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import keras
 import numpy as np
 
-from eokeras.ben_ge.input_names import split_view, view_name
 from eokeras.errors import InvalidArgumentError, check_number
 from eokeras.evaluate.embeddings import pooled
 from eokeras.evaluate.predictions import named_inputs
 from eokeras.models.encoders.contract import check_positive
 from eokeras.pretrain.contrastive import EMBEDDINGS, ContrastivePretrainer, ViewPretrainer
+from eokeras.pretrain.health import EmbeddingHealth, check_views, embedding_health
+from eokeras.pretrain.masking import valid_values
 
-
-@dataclass(frozen=True)
-class EmbeddingHealth:
-    """How spread out the embeddings of a batch are.
-
-    Attributes:
-        deviation: mean over the D numbers of their standard deviation over patches; 0: all patches are the same point.
-        effective_rank: exp of the entropy of the normalised singular values of the embeddings less their mean, 1 to D;
-            1: all lie on a line (Roy and Vetterli 2007; RankMe, Garrido et al. 2023, arXiv 2210.02885).
-        mean_cosine: mean cosine of different patches; 1: all point in one direction.
-        alignment: mean squared distance of the embeddings of one patch, brought to length 1; NaN with one embedding.
-        uniformity: log mean exp(-2 d^2) over distances d of different patches, at length 1; 0: all are the same, about
-            -4 when spread evenly (both: Wang and Isola 2020, arXiv 2005.10242).
-    """
-
-    deviation: float
-    effective_rank: float
-    mean_cosine: float
-    alignment: float
-    uniformity: float
-
-
-def embedding_health(embeddings: np.ndarray) -> EmbeddingHealth:
-    """Measures embeddings (N, D) or, several of each patch, (N, K, D).
-
-    Raises:
-        InvalidArgumentError: there are fewer than two patches, or a number is not finite.
-
-    Example:
-        >>> health = embedding_health(np.eye(4))
-        >>> round(health.mean_cosine, 3), round(health.effective_rank, 3)
-        (0.0, 3.0)
-    """
-    z = np.asarray(embeddings, "float64")
-    z = z[:, None] if z.ndim == 2 else z
-    if z.ndim != 3 or len(z) < 2 or not np.isfinite(z).all():
-        rule = "`embeddings` must be finite numbers of shape (patches, numbers) or (patches, views, numbers)."
-        raise InvalidArgumentError(f"{rule} Received: shape={np.shape(embeddings)}, finite: {np.isfinite(z).all()}.")
-    found = [_spread(z[:, index]) for index in range(z.shape[1])]
-    deviation, rank, cosine, uniformity = np.mean(found, axis=0)
-    unit = _unit(z)
-    pairs = [(one, other) for one in range(z.shape[1]) for other in range(one)]
-    distances = [np.square(unit[:, one] - unit[:, other]).sum(axis=-1).mean() for one, other in pairs]
-    alignment = float(np.mean(distances)) if pairs else float("nan")
-    return EmbeddingHealth(float(deviation), float(rank), float(cosine), alignment, float(uniformity))
-
-
-def _spread(z: np.ndarray) -> tuple[float, float, float, float]:
-    """(deviation, effective rank, mean cosine, uniformity) of embeddings (N, D)."""
-    centred = z - z.mean(axis=0)
-    sizes = np.linalg.svd(centred, compute_uv=False)
-    sizes = sizes[sizes > 1e-9 * max(1.0, np.abs(z).max())]
-    shares = sizes / sizes.sum() if sizes.size else np.ones(1)
-    rank = np.exp(-np.sum(shares * np.log(shares)))
-    unit = _unit(z)
-    cosines = (unit @ unit.T)[~np.eye(len(z), dtype=bool)]
-    # Squared distance of unit vectors: 2 - 2 cos.
-    uniformity = np.log(np.mean(np.exp(-2 * (2 - 2 * cosines))))
-    return z.std(axis=0).mean(), rank, cosines.mean(), uniformity
-
-
-def _unit(z: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(z, axis=-1, keepdims=True)
-    return np.where(length > 0, z / np.maximum(length, 1e-300), np.eye(z.shape[-1])[0])  # all zeros: one direction
-
-
-def check_views(inputs: Mapping[str, np.ndarray]) -> None:
-    """Checks that the views of a batch differ: augmenters that do nothing make a loss that is perfect and worthless.
-
-    Args:
-        inputs: one batch of `make_dataset(augment=views(...))`: `s2_view_1` (N, ...), `s2_view_2`, ...; what is no
-            view is left alone.
-
-    Raises:
-        InvalidArgumentError: in more than half of the patches a view equals the first in every input.
-    """
-    equal: dict[int, list[np.ndarray]] = {}
-    for key, values in inputs.items():
-        name, view = split_view(key)
-        if view is not None and view > 1:
-            first, values = np.asarray(inputs[view_name(name, 1)]), np.asarray(values)
-            same = (values == first) | (np.isnan(values) & np.isnan(first))
-            equal.setdefault(view, []).append(same.reshape(len(same), -1).all(axis=1))
-    share = max((float(np.mean(np.all(found, axis=0))) for found in equal.values()), default=0.0)
-    if share > 0.5:
-        raise InvalidArgumentError(
-            "`inputs` must hold views that differ: give `make_dataset` an `augment` that changes them, drawn anew for "
-            f"each view. Received: equal views of {share:.0%} of the patches."
-        )
+FEWEST_PATCHES = 8
+"""Of a batch to watch: two patches always lie on a line."""
 
 
 class CollapseGuard(keras.callbacks.Callback):
     """Watches the embeddings of a fixed batch, logs them, and stops a run that has collapsed.
 
     Before training it checks that the views of the batch differ (`check_views`). Then, after every epoch or every
-    `steps` batches, it measures the embeddings that the loss sees, or the encoder's features where a model has none
-    (`MaskedAutoencoder`). A run counts as collapsed when, twice in a row, all embeddings lie on a line, have shrunk
-    to a hundredth of their spread before training, or, in contrastive learning, point in one direction; or, at
-    once, when one is not finite. It is
-    stopped with a warning, and `collapsed` holds the sentence. Logs: `embedding_deviation`,
-    `embedding_effective_rank`, ... (see `EmbeddingHealth`).
+    `steps` batches, it measures the embeddings as training sees them, batch normalisation included, or the encoder's
+    features where a model has no embeddings (masked and pretext models). A run counts as collapsed when, `patience`
+    times in a row, the embeddings of *any* sensor or view lie on a line, have shrunk to a hundredth of their spread
+    before training, or, in contrastive learning, point in one direction; or, at once, when one is not finite. It is
+    stopped with a warning, and `collapsed` holds the sentence. A run that ends before it could be judged is warned
+    of. Logs: `embedding_deviation`, `embedding_effective_rank`, ... (see `EmbeddingHealth`), means over sensors and
+    views.
 
-    Embeddings are those of inference, where batch normalisation uses means that take about a hundred steps to settle;
-    until then a healthy run may look collapsed.
+    Where `fit` is called again for the same model, steps, `history` and the spread before training go on.
 
     Args:
-        dataset: as given to `fit`; its first batch is taken. Or one batch, (inputs, ...) or a dict of inputs.
-        steps: check every so many batches; None: at the end of each epoch.
+        dataset: as given to `fit`; its first batch is taken. Or one batch, (inputs, ...) or a dict of inputs. Missing
+            numbers (NaN, infinities, 0 in `<name>_mask`) are 0 for encoders of masked and pretext models.
+        steps: check every so many batches, counted over the whole run; None: at the end of each epoch.
         patience: checks in a row that must look collapsed.
         largest_cosine: a mean cosine above it is a collapse, where the loss is of cosines.
         smallest_rank: an effective rank below it is a collapse.
-        settle_steps: batches before which nothing but infinite numbers counts.
+        settle_steps: batches before which nothing but numbers that are not finite counts: fresh weights may look worse
+            than they are.
+        encoder: whose features to watch; None: the embeddings of the model, or the features of its `encoder`. Models
+            of `multitask` have none and need it.
 
     Raises:
-        InvalidArgumentError: a number breaks its rule, or, at the beginning of `fit`, views do not differ.
+        InvalidArgumentError: a number breaks its rule, the batch has fewer than eight patches, or, at the beginning of
+            `fit`, views do not differ or there is no encoder to watch.
 
     Example:
         >>> model.fit(train, epochs=50, callbacks=[CollapseGuard(train)])  # doctest: +SKIP
     """
 
-    def __init__(self, dataset, steps=None, patience=2, largest_cosine=0.99, smallest_rank=1.5, settle_steps=100):
+    def __init__(
+        self, dataset, steps=None, patience=2, largest_cosine=0.99, smallest_rank=1.5, settle_steps=20, encoder=None
+    ):
         super().__init__()
         check_positive("patience", patience)
         if steps is not None:
             check_positive("steps", steps)
         self.inputs = _first_inputs(dataset)
-        self.steps, self.patience = steps, patience
+        self.steps, self.patience, self.encoder = steps, patience, encoder
         self.largest_cosine = check_number("largest_cosine", largest_cosine, above=0)
         self.smallest_rank = check_number("smallest_rank", smallest_rank, above=0)
+        self.settle_steps = int(check_number("settle_steps", settle_steps, at_least=0))
         self.collapsed: str | None = None
         self.history: list[EmbeddingHealth] = []
-        self.settle_steps = int(check_number("settle_steps", settle_steps, at_least=0))
-        self._first_deviation, self._suspicions, self._seen = 0.0, 0, 0
-        self._features: keras.Model | None = None
+        self._watched: keras.Model | None = None
 
     def on_train_begin(self, logs=None):
         """Checks the views, and measures the embeddings before training."""
         if isinstance(self.model, ViewPretrainer):
             check_views(self._known_inputs())
-        self.collapsed, self.history, self._suspicions, self._seen, self._features = None, [], 0, 0, None
-        embeddings = self._embeddings()
-        self._first_deviation = embedding_health(embeddings).deviation if np.isfinite(embeddings).all() else 0.0
+        self.collapsed, self._suspicions, self._judged = None, 0, 0
+        if self._watched is not self.model:
+            self._watched, self.history, self._earlier_steps, self._checks = self.model, [], 0, 0
+            self._features = self._features_to_watch()
+            first = np.nan_to_num(self._embeddings())  # what is not finite is found at the first check
+            self._first_deviations = [found.deviation for found in _healths(first)]
+        self._epoch_steps = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Begins to count the steps of an epoch."""
+        self._earlier_steps += self._epoch_steps
+        self._epoch_steps = 0
 
     def on_train_batch_end(self, batch, logs=None):
         """Checks every `steps` batches."""
-        self._seen += 1
-        if self.steps is not None and (batch + 1) % self.steps == 0:
+        self._epoch_steps = batch + 1  # several at once with `steps_per_execution`
+        if self.steps is not None and self._seen // self.steps > self._checks:
+            self._checks = self._seen // self.steps
             self._check({})
 
     def on_epoch_end(self, epoch, logs=None):
@@ -174,6 +104,18 @@ class CollapseGuard(keras.callbacks.Callback):
         elif self.history and logs is not None:
             logs |= _as_logs(self.history[-1])
 
+    def on_train_end(self, logs=None):
+        """Warns of a run that was too short to be judged."""
+        self._earlier_steps += self._epoch_steps
+        self._epoch_steps = 0
+        if self.collapsed is None and self._judged < self.patience:
+            checks = f"{self._judged} of the {self.patience} checks that it takes after {self.settle_steps} steps"
+            warnings.warn(f"Whether this run has collapsed was not judged: it had {checks}.", stacklevel=2)
+
+    @property
+    def _seen(self) -> int:
+        return self._earlier_steps + self._epoch_steps
+
     def _check(self, logs) -> None:
         embeddings = self._embeddings()
         if not np.isfinite(embeddings).all():
@@ -182,20 +124,33 @@ class CollapseGuard(keras.callbacks.Callback):
         health = embedding_health(embeddings)
         self.history.append(health)
         logs |= _as_logs(health)
-        reason = self._suspicion(health) if self._seen >= self.settle_steps else ""
+        if self._seen < self.settle_steps:
+            return
+        self._judged += 1
+        reason = self._suspicion(embeddings)
         self._suspicions = self._suspicions + 1 if reason else 0
         if self._suspicions >= self.patience:
             self._stop(reason)
 
-    def _suspicion(self, health: EmbeddingHealth) -> str:
-        if health.deviation <= 0.01 * self._first_deviation:
-            return f"embeddings have shrunk to a point (deviation {health.deviation:.2g})"
-        # Only where the loss sees directions: VICReg and features may lie far from the origin and yet be spread out.
-        if isinstance(self.model, ContrastivePretrainer) and health.mean_cosine > self.largest_cosine:
-            return f"embeddings of all patches point in one direction (mean cosine {health.mean_cosine:.3f})"
-        if health.effective_rank < self.smallest_rank:
-            return f"embeddings of all patches lie on a line (effective rank {health.effective_rank:.2f})"
+    def _suspicion(self, embeddings: np.ndarray) -> str:
+        """What is wrong with the embeddings of one sensor in one view; "" where all are well."""
+        for name, found, first in zip(self._names(), _healths(embeddings), self._first_deviations, strict=True):
+            if found.deviation <= 0.01 * first:
+                return f"embeddings{name} have shrunk to a point (deviation {found.deviation:.2g})"
+            # Only where the loss sees directions: VICReg and features may lie far from the origin and yet be spread.
+            if isinstance(self.model, ContrastivePretrainer) and found.mean_cosine > self.largest_cosine:
+                return f"embeddings{name} of all patches point in one direction (mean cosine {found.mean_cosine:.3f})"
+            if found.effective_rank < self.smallest_rank:
+                return f"embeddings{name} of all patches lie on a line (effective rank {found.effective_rank:.2f})"
         return ""
+
+    def _names(self) -> list[str]:
+        """Of whom each embedding is, as a part of a sentence."""
+        if not isinstance(self.model, ViewPretrainer) or self._features is not None:
+            return [""]
+        views = [f" in view {view + 1}" for view in range(self.model.views)] if self.model.views > 1 else [""]
+        sensors = [f" of {name}" if name else "" for name in self.model.trunks]
+        return [sensor + view for sensor in sensors for view in views]
 
     def _stop(self, reason: str) -> None:
         if self.collapsed is None:
@@ -208,12 +163,32 @@ class CollapseGuard(keras.callbacks.Callback):
         known = {view for name in names for view in self.model.input_names(name)}
         return {name: values for name, values in self.inputs.items() if name in known}
 
+    def _features_to_watch(self) -> keras.Model | None:
+        """The encoder with one output, where the model's own embeddings are not what is watched."""
+        if self.encoder is None and isinstance(self.model, ViewPretrainer):
+            return None
+        encoder = self.encoder if self.encoder is not None else getattr(self.model, "encoder", None)
+        if encoder is None:
+            rule = "`encoder` must be given where a model has neither embeddings nor an `encoder`."
+            raise InvalidArgumentError(f"{rule} Received: {self.model.name}.")
+        return pooled(encoder)
+
     def _embeddings(self) -> np.ndarray:
-        if isinstance(self.model, ViewPretrainer):
-            return np.asarray(self.model.predict_on_batch(self._known_inputs())[EMBEDDINGS], "float32")
-        if self._features is None:
-            self._features = pooled(self.model.encoder)
-        return np.asarray(self._features.predict_on_batch(named_inputs(self._features, self.inputs)), "float32")
+        """Embeddings (N, K, D) of the batch, float32; weights, statistics and metrics stay as they are."""
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()  # JAX trains on copies of the weights
+        with keras.StatelessScope():
+            if self._features is None:
+                found = self.model(self._known_inputs(), training=True)[EMBEDDINGS]
+            else:
+                inputs = {name: valid_values(self.inputs, name)[0] for name in self.inputs}
+                found = self._features(named_inputs(self._features, inputs), training=True)[:, None]
+        return np.asarray(keras.ops.convert_to_numpy(found), "float32")
+
+
+def _healths(embeddings: np.ndarray) -> list[EmbeddingHealth]:
+    """Health of every one of the K embeddings (N, K, D)."""
+    return [embedding_health(embeddings[:, index]) for index in range(embeddings.shape[1])]
 
 
 def _first_inputs(dataset) -> dict[str, np.ndarray]:
@@ -222,7 +197,12 @@ def _first_inputs(dataset) -> dict[str, np.ndarray]:
     if not isinstance(inputs, Mapping):
         rule = "`dataset` must give (inputs, ...) or inputs, a dict."
         raise InvalidArgumentError(f"{rule} Received: {type(inputs).__name__}.")
-    return {name: np.asarray(keras.ops.convert_to_numpy(values)) for name, values in inputs.items()}
+    found = {name: np.asarray(keras.ops.convert_to_numpy(values)) for name, values in inputs.items()}
+    fewest = min(map(len, found.values()), default=0)
+    if fewest < FEWEST_PATCHES:
+        rule = f"`dataset` must give a first batch of {FEWEST_PATCHES} patches or more: few always lie on a line."
+        raise InvalidArgumentError(f"{rule} Received: {fewest}.")
+    return found
 
 
 def _as_logs(health: EmbeddingHealth) -> dict[str, float]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eokeras.ben_ge import schema as facts
-from eokeras.ben_ge.input_names import MASK, presence_name
+from eokeras.ben_ge.input_names import MASK, presence_name, split_view, view_name
 from eokeras.ben_ge.records import RecordSchema
 from eokeras.errors import InvalidArgumentError, RecordsError, check_choices
 from eokeras.losses.by_task import LOSSES
@@ -122,15 +122,16 @@ class PretextTasks:
             # What leaves the inputs again is no shortcut; those that stay were warned about by `pretext_tasks`.
             warnings.filterwarnings("ignore", message="Input .* is a shortcut")
             dataset = make_dataset(self.schema.path, split, (*self.inputs, *moved), targets, **read)
-        dropped = {extra for name in moved for extra in (name + MASK, presence_name(name))}
+        dropped = {extra for name in moved for extra in (name, name + MASK, presence_name(name))}
 
         def apply(inputs, targets, metadata=None):
             made = dict(targets)
-            for name in moved:
-                made[name] = _missing_as_nan(inputs[name], inputs.get(name + MASK))
+            for name in moved:  # of views the first, as all targets
+                key, mask = (each if each in inputs else view_name(each, 1) for each in (name, name + MASK))
+                made[name] = _missing_as_nan(inputs[key], inputs.get(mask))
             if has_places:
                 made["geocluster"] = self.clusters.assign_tensor(metadata["lonlat"])
-            kept = {name: values for name, values in inputs.items() if name not in moved and name not in dropped}
+            kept = {key: values for key, values in inputs.items() if split_view(key)[0] not in dropped}
             made = {name: made[name] for name in self.names}
             return (kept, made, {name: metadata[name] for name in asked}) if asked else (kept, made)
 
@@ -168,8 +169,8 @@ def pretext_tasks(
         RecordsError: the records lack what a task is made from.
 
     Warns:
-        UserWarning: an input reveals a target in part (weather tells place and date), or a pretext target nearly
-            is the downstream target (weather and season, regions and climate zones).
+        UserWarning: clusters were made from other records; an input reveals a target in part (weather tells place and
+            date), or a pretext target nearly is the downstream target (weather and season, regions and climate zones).
 
     Example:
         >>> schema = eo.load_schema("records/ben-ge-sim")                                             # doctest: +SKIP
@@ -206,6 +207,9 @@ def pretext_tasks(
         if not own and needed not in schema.fields:
             way_out = " Make clusters with `geoclusters(records)`." if name == "geocluster" else ""
             raise RecordsError(f"{schema.path} lacks {needed!r}, which the task {name!r} is made from.{way_out}")
+    if clusters and clusters.fingerprint and clusters.fingerprint != schema.fingerprint:
+        message = f"`clusters` were made from other records than {schema.path}: their places may be those of its test."
+        warnings.warn(message, stacklevel=2)
     _warn_of_shortcuts(names, inputs, downstream)
     return PretextTasks(names, inputs, schema, clusters)
 

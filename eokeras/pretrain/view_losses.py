@@ -87,7 +87,8 @@ def vicreg(first, second, invariance=25.0, variance=25.0, covariance=1.0):
     shrink to a point: no negatives keep them apart.
 
     Args:
-        first, second: embeddings (N, D) of the same patches in the same order, N of 2 or more; not normalised.
+        first, second: embeddings (N, D) of the same patches in the same order, not normalised. One patch has no
+            spread: its variance counts as 0.
         invariance, variance, covariance: weights of the three terms.
 
     Returns:
@@ -101,8 +102,8 @@ def vicreg(first, second, invariance=25.0, variance=25.0, covariance=1.0):
     for z in (first, second):
         centred = z - ops.mean(z, axis=0, keepdims=True)
         count, width = ops.cast(ops.shape(z)[0], "float32"), z.shape[-1]
-        matrix = ops.matmul(ops.transpose(centred), centred) / (count - 1)
-        own = ops.sum(ops.square(centred), axis=0) / (count - 1)
+        matrix = ops.matmul(ops.transpose(centred), centred) / ops.maximum(count - 1, 1)
+        own = ops.sum(ops.square(centred), axis=0) / ops.maximum(count - 1, 1)
         loss = loss + variance * ops.mean(ops.relu(1 - ops.sqrt(own + 1e-4)))
         loss = loss + covariance * (ops.sum(ops.square(matrix)) - ops.sum(ops.square(own))) / width
     return loss

@@ -40,7 +40,7 @@ Everything here is simulated: it shows that the method can find an effect, not h
 import argparse
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -95,23 +95,31 @@ def records_of(work: Path, seed: int) -> Path:
 # ----------------------------------------------------------------------- Equal time
 
 
-def step_seconds(work: Path, rounds: int = 11) -> dict[str, float]:
-    """Seconds of a training step of every contestant: the least disturbed stage of many, measured in turns."""
+def step_seconds(work: Path, rounds: int = 25) -> dict[str, float]:
+    """Seconds of a training step of every contestant: its median ratio to the plain sum, timed just before it.
+
+    A machine's pace wanders by a fifth within a minute, so that times taken one after the other do not compare.
+    """
 
     def compute() -> dict:
         tf.config.threading.set_intra_op_parallelism_threads(1)  # as the runs have it
         tf.config.threading.set_inter_op_parallelism_threads(1)
         records = records_of(work, laboratory.TUNING_SEEDS[0])
-        fits = {name: _stage_of(records, name) for name in TIMED}
-        found: dict[str, list[float]] = {name: [] for name in TIMED}
-        for _ in range(rounds):
-            for name, stage in fits.items():
-                start = time.perf_counter()
-                stage()
-                found[name].append((time.perf_counter() - start) / laboratory.STAGE)
-        return {name: min(seconds[1:]) for name, seconds in found.items()}  # the first round traces
+        stages = {name: _stage_of(records, name) for name in TIMED}
+        for stage in stages.values():
+            stage()  # traces
+        pairs = {name: [(_timed(stages[PLAIN]), _timed(stages[name])) for _ in range(rounds)] for name in TIMED}
+        plain = min(seconds for found in pairs.values() for seconds, _ in found) / laboratory.STAGE
+        ratios = {name: float(np.median([other / one for one, other in found])) for name, found in pairs.items()}
+        return {name: plain * ratio for name, ratio in ratios.items() if name != PLAIN} | {PLAIN: plain}
 
     return laboratory.remember(work, "step seconds", compute)
+
+
+def _timed(stage: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    stage()
+    return time.perf_counter() - start
 
 
 def _stage_of(records: Path, contestant: str):

@@ -120,7 +120,7 @@ METHODS = {
 }
 """Which of 20 regions; two views; two sensors; a quarter of the patches; and the null, two views of noise."""
 
-SCRATCH = {"ResNet": "scratch, ResNet", "ViT": "scratch, ViT"}
+SCRATCH = {"ResNet": "scratch (ResNet)", "ViT": "scratch (ViT)"}
 """Architecture -> name of the contestant without pretraining."""
 
 ARCHITECTURES = {name: architecture for architecture, name in SCRATCH.items()} | {

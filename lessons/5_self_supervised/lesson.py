@@ -627,7 +627,7 @@ try:
 except ValueError as error:
     print("refused:", error)
 features = evaluate.embed(encoders["random"], test).features[:8]
-found = float(pretrain.view_losses.matching_accuracy(features, features))
+found = float(pretrain.matching_accuracy(features, features))
 print(f"partner found by random weights, on identical views: {found:.0%}")
 
 # %% [markdown] tags=["core"]

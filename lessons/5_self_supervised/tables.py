@@ -6,7 +6,7 @@ import numpy as np
 from contestants import ARCHITECTURES, METHODS, SCRATCH, TARGET
 
 from eokeras import evaluate
-from eokeras.pretrain.view_losses import chance_loss
+from eokeras.pretrain import chance_loss
 
 Runs = Mapping[tuple[str, float], Sequence[dict]]
 """(contestant, share of the pool) -> the answer of every world."""

@@ -122,6 +122,12 @@ def test_arguments_out_of_range_are_named(wrong):
         random_resized_crop(**wrong)
 
 
+def test_views_are_cropped_inside_and_not_after():
+    batch = {"s1_view_1": tf.zeros((2, 12, 12, 2)), "s1_view_2": tf.zeros((2, 12, 12, 2))}
+    with pytest.raises(InvalidArgumentError, match="must hold no views yet: crop inside of `views`"):
+        random_resized_crop()(batch, tf.constant([0, 1]))
+
+
 def test_sizes_that_do_not_fit_are_refused():
     with pytest.raises(InvalidArgumentError, match="whole number of pixels"):
         random_resized_crop(63)(ramps(1), SEED)

@@ -1,5 +1,6 @@
 """Label efficiency: curves whose crossing is known, and budgets that reach the contestants."""
 
+import dataclasses
 import functools
 
 import keras
@@ -142,6 +143,46 @@ def test_training_from_one_build_is_repeatable_and_reads_its_budget(records):
     assert first.values["scratch"] == second.values["scratch"]
     assert first.to_dict()["metric"] == "mae"
     assert np.isfinite(first.values["scratch"]).all()
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_shared_encoder_that_learned_before_is_refused(records):
+    encoder = models.unet_encoder((None, None, 12), width=1, name="s2")
+
+    def build():
+        model = models.multitask(encoder, {"season": models.regression_head()})
+        model.compile(keras.optimizers.AdamW(1e-2), {"season": "mae"})
+        return model
+
+    contestants = {"shared": evaluate.fine_tuning(build, steps=1)}
+    options = {"fractions": (0.3, 1.0), "seeds": (3,), "batch_size": 4, "progress": lambda line: None}
+    with pytest.raises(InvalidArgumentError, match=r"must begin from the same weights.*fine-tuning, seed 3"):
+        evaluate.label_efficiency(contestants, records, ("s2",), "season", **options)
+
+
+def test_options_of_the_pipeline_reach_every_contestant(records):
+    seen = []
+
+    def contestant(train, test, schema, seed):
+        seen.extend([train.element_spec[0], test.element_spec[0]])
+        return hand_scores("none", climate_zone=[1.0] * 10)
+
+    options = {"fractions": (1.0,), "seeds": (0,), "progress": lambda line: None}
+    found = evaluate.label_efficiency(
+        {"none": contestant}, records, ("s2",), "climate_zone", bands={"s2": ("B08",)}, **options
+    )
+    assert [spec["s2"].shape[-1] for spec in seen] == [1, 1]
+    assert "on one test set" in str(found)
+    with pytest.raises(InvalidArgumentError, match=r"must not hold what is chosen here\. Received: shuffle"):
+        evaluate.label_efficiency({"none": contestant}, records, ("s2",), "climate_zone", shuffle=True, **options)
+
+
+def test_replicates_that_are_all_alike_give_no_interval():
+    alike = curves(scratch=[[0.2, 0.4, 0.6]] * 5, other=[[0.3, 0.5, 0.7]] * 4 + [[0.3, 0.5, 0.8]])
+    found = dataclasses.replace(alike, one_test_set=True).difference("other", "scratch")
+    assert [(item.mean, item.low, item.replicates) for item in found[:2]] == [(pytest.approx(0.1), None, 1)] * 2
+    assert (found[2].mean, found[2].replicates) == (pytest.approx(0.12), 5)
+    assert alike.difference("other", "scratch")[0].low == pytest.approx(0.1)  # the same in five worlds: evidence
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_differences_are_from_the_twin_of_the_same_architecture(lesson, runs):
     assert table["primary"] == found["SimCLR"]["10"]
     # 0.4 with 1 % is what scratch has with 10 %
     assert (
-        "with 1 % of the labels equals scratch, ResNet with 10 %"
+        "with 1 % of the labels equals scratch (ResNet) with 10 %"
         in table["spread"]["probe"]["equal_labels"]["SimCLR"]["1"]
     )
     assert table["neighbours"]["places"]["mean"] == pytest.approx(0.602)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from eokeras.errors import InvalidArgumentError
-from eokeras.models import LayerwiseAdamW, layer_rates, multitask, scene_head, unet, unet_encoder
+from eokeras.models import LayerwiseAdamW, late_fusion, layer_rates, multitask, scene_head, unet, unet_encoder
 from tests.checks import assert_same
 
 
@@ -32,6 +32,43 @@ def test_every_weight_of_an_encoder_has_a_factor_and_only_those():
     assert set(rates) == {weight.path for weight in encoder.trainable_weights}
     assert len(rates) == len(encoder.trainable_weights)  # no path twice
     assert set(rates) < {weight.path for weight in model.trainable_weights}
+
+
+def test_two_encoders_of_one_kind_are_told_apart():
+    encoders = {name: unet((16, 16, 3), width=1, name=name) for name in ("s2", "s1")}
+    model = multitask(late_fusion(encoders), {"climate_zone": scene_head(12)})
+    optimizer = LayerwiseAdamW(layer_rates(encoders["s1"], first=0.0625, last=0.0625))
+    with pytest.raises(InvalidArgumentError, match="give `layer_rates` the `model` that is trained"):
+        optimizer.build(model.trainable_variables)
+    optimizer = LayerwiseAdamW(layer_rates(encoders["s1"], 0.0625, 0.0625, model), learning_rate=0.5, decay=0.0)
+    before = model.get_weights()
+    optimizer.apply([np.ones(weight.shape, "float32") for weight in model.trainable_weights], model.trainable_weights)
+    own = {id(weight) for weight in encoders["s1"].trainable_weights}
+    for weight, old in zip(model.weights, before, strict=True):
+        if weight.trainable:
+            np.testing.assert_allclose(old - np.array(weight), 0.03125 if id(weight) in own else 0.5, rtol=1e-4)
+
+
+def test_an_encoder_that_trains_nothing_is_refused():
+    encoder = chain(2)
+    encoder.trainable = False
+    with pytest.raises(InvalidArgumentError, match=r"`encoder` must train weights.*Received: 0 weights"):
+        layer_rates(encoder)
+    with pytest.raises(InvalidArgumentError, match="which are those of `model`"):
+        layer_rates(chain(2), model=chain(2, 2))
+
+
+def test_a_second_decay_is_refused_and_exclusions_count():
+    with pytest.raises(InvalidArgumentError, match="`decay` must be given and not `weight_decay`"):
+        LayerwiseAdamW({}, weight_decay=0.1)
+    model = chain(2)
+    for weight in model.trainable_weights:
+        weight.assign(np.full(weight.shape, 2.0))
+    optimizer = LayerwiseAdamW({}, learning_rate=0.5, decay=0.2)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    found = steps(optimizer, model, [np.ones(weight.shape, "float32") for weight in model.trainable_weights])
+    np.testing.assert_allclose(found["a/bias"], -0.5, rtol=1e-4)
+    np.testing.assert_allclose(found["a/kernel"], -0.5 - 2.0 * 0.5 * 0.2, rtol=1e-4)
 
 
 def steps(optimizer, model, gradients):

@@ -172,23 +172,23 @@ CODE = textwrap.dedent("""
     import jax
     assert jax.device_count() == 2
     from eokeras import models
-    from eokeras.pretrain import ContrastivePretrainer, VICRegPretrainer
+    from eokeras.pretrain import CollapseGuard, ContrastivePretrainer, VICRegPretrainer
 
     random = np.random.default_rng(0)
     x = {f"s2_view_{i}": random.normal(size=(8, 16, 16, 12)).astype("float32") for i in (1, 2)}
 
-    def losses(kind, fit):
+    def losses(kind, guards=()):
         keras.utils.set_random_seed(0)
         model = kind(models.unet((16, 16, 12), width=2, name="s2"), projection=(8, 4))
         model.compile(keras.optimizers.SGD(1e-3 if kind is ContrastivePretrainer else 1e-4))
-        if fit:
-            return model.fit(x, batch_size=8, epochs=3, shuffle=False, verbose=0).history["loss"]
-        return model.evaluate(x, batch_size=8, verbose=0)
+        return model.fit(x, batch_size=8, epochs=3, shuffle=False, verbose=0, callbacks=guards).history["loss"]
 
     kinds = (ContrastivePretrainer, VICRegPretrainer)
-    one = [losses(kind, True) for kind in kinds]
+    guards = [CollapseGuard(x, steps=1, settle_steps=0) for kind in kinds]
+    one = [losses(kind, [guard]) for kind, guard in zip(kinds, guards)]
+    assert [len(guard.history) for guard in guards] == [3, 3]
     keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
-    two = [losses(kind, True) for kind in kinds]
+    two = [losses(kind) for kind in kinds]  # no guard: it changes nothing
     print(json.dumps([one, two]))
 """)
 

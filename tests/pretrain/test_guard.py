@@ -8,16 +8,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from eokeras import models
 from eokeras.errors import InvalidArgumentError
 from eokeras.pretrain import (
     CollapseGuard,
     ContrastivePretrainer,
+    Inpainter,
+    MaskedAutoencoder,
     OnlineProbe,
     VICRegPretrainer,
     check_views,
     embedding_health,
 )
 from tests.evaluate.cases import hand_scores
+from tests.pretrain.cases import DECODER
 
 PROJECTION = (8, 4)
 
@@ -112,6 +116,7 @@ def run(model, epochs=12, data=None, **options):
     guard = CollapseGuard(data, **options)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Collapsed")
+        warnings.filterwarnings("ignore", message="Whether this run has collapsed was not judged")
         history = model.fit(data, epochs=epochs, verbose=0, callbacks=[guard])
     return guard, history.history
 
@@ -173,6 +178,100 @@ def test_a_line_is_a_collapse_and_steps_are_counted():
     assert "lie on a line (effective rank 1.00)" in guard.collapsed
     assert len(guard.history) == 3
     assert "embedding_effective_rank" in history
+
+
+def test_one_dead_sensor_beside_a_live_one_is_caught():
+    x = keras.Input((16, 16, 3), name="y")
+    dead = keras.layers.Conv2D(16, 3, kernel_initializer="zeros", trainable=False)(x)
+    encoders = {"live": encoder(), "dead": keras.Model([x], {"stride_1": dead})}
+    model = ContrastivePretrainer(encoders, views=1, projection=PROJECTION)
+    model.compile(keras.optimizers.Adam(1e-3))
+    random = np.random.default_rng(0).normal(size=(2, 16, 16, 16, 3)).astype("float32")
+    data = tf.data.Dataset.from_tensor_slices(({"x": random[0], "y": random[1]}, {})).batch(16).repeat(10)
+    guard, _ = run(model, epochs=6, data=data)
+    assert "Collapsed: embeddings of dead have shrunk to a point" in guard.collapsed
+    assert guard.history[-1].mean_cosine < 0.99  # in the mean over both nothing is wrong
+
+
+def test_steps_are_those_of_the_whole_run():
+    model = ContrastivePretrainer(encoder(), projection=PROJECTION)
+    model.compile("adam")
+    guard, history = run(model, epochs=5, data=views().repeat(3), steps=4)
+    assert len(guard.history) == 3  # after 4, 8 and 12 of 15 steps
+    assert len(history["embedding_deviation"]) == 4  # from the second epoch on
+    model.fit(views().repeat(3), epochs=1, verbose=0, callbacks=[guard])
+    assert len(guard.history) == 4  # after 16: the count goes on
+
+
+def test_spread_before_training_is_remembered_when_fit_goes_on():
+    model = VICRegPretrainer(encoder(), projection=PROJECTION)
+    model.compile(keras.optimizers.SGD(0.0))
+    guard = CollapseGuard(views(), patience=1, settle_steps=0)
+    model.fit(views(), verbose=0, callbacks=[guard])
+    assert guard.collapsed is None
+    last = model.projector.get_layer("embedding")
+    last.set_weights([1e-3 * weight for weight in last.get_weights()])
+    with pytest.warns(UserWarning, match="shrunk to a point"):
+        model.fit(views(), verbose=0, callbacks=[guard])
+
+
+def test_a_run_too_short_to_be_judged_says_so():
+    model = ContrastivePretrainer(encoder(), projection=PROJECTION)
+    model.compile("adam")
+    with pytest.warns(UserWarning, match="not judged: it had 1 of the 2 checks that it takes after 20 steps"):
+        model.fit(views().repeat(10), epochs=2, verbose=0, callbacks=[CollapseGuard(views())])
+
+
+def test_watching_leaves_the_model_as_it_is():
+    x = keras.Input((16, 16, 3), name="x")
+    h = keras.layers.BatchNormalization()(keras.layers.Dropout(0.5)(x))
+    model = ContrastivePretrainer(keras.Model([x], {"stride_1": h}), projection=PROJECTION)
+    guard = CollapseGuard(views())
+    guard.set_model(model)
+    before = [np.array(variable) for variable in model.variables]
+    guard.on_train_begin()
+    for variable, old in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, old)
+
+
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.parametrize("kind", ["MAE", "inpainting", "pretext"])
+def test_healthy_runs_of_other_kinds_are_left_alone_though_numbers_are_missing(kind):
+    keras.utils.set_random_seed(0)
+    random = np.random.default_rng(0)
+    x = random.normal(size=(16, 16, 16, 3)) + 2 * random.normal(size=(16, 1, 1, 3))
+    x[random.random(x.shape) < 0.1] = np.nan
+    inputs, options = {"x": x.astype("float32")}, {}
+    if kind == "MAE":
+        vit = models.vit((16, 16, 3), patch_size=4, name="x", width=8, depth=1, heads=2, mlp_width=16)
+        model = MaskedAutoencoder(vit, **DECODER)
+    elif kind == "inpainting":
+        model = Inpainter(models.unet((16, 16, 3), width=2, name="x"), square=4)
+    else:
+        backbone = encoder()
+        model, options = models.multitask(backbone, {"season": models.regression_head()}), {"encoder": backbone}
+    model.compile(keras.optimizers.Adam(1e-3), **({"loss": {"season": "mae"}} if options else {}))
+    guard = CollapseGuard(inputs, settle_steps=0, **options)
+    if options:
+        inputs = {"x": np.nan_to_num(inputs["x"])}
+    targets = {"season": np.linspace(0, 1, 16)} if options else None
+    history = model.fit(inputs, targets, batch_size=16, epochs=4, verbose=0, callbacks=[guard]).history
+    assert guard.collapsed is None
+    assert len(history["embedding_deviation"]) == 4
+    assert np.isfinite(history["embedding_effective_rank"]).all()
+
+
+def test_models_without_an_encoder_need_one():
+    model = models.multitask(encoder(), {"season": models.regression_head()})
+    model.compile("adam", "mae")
+    x = {"x": np.zeros((8, 16, 16, 3), "float32")}
+    with pytest.raises(InvalidArgumentError, match="`encoder` must be given where a model has neither"):
+        model.fit(x, {"season": np.zeros(8)}, verbose=0, callbacks=[CollapseGuard(x)])
+
+
+def test_a_batch_of_few_patches_is_refused():
+    with pytest.raises(InvalidArgumentError, match=r"first batch of 8 patches or more.*Received: 7\."):
+        CollapseGuard({"x": np.zeros((7, 4, 4, 1))})
 
 
 def test_the_warning_says_what_happened():

@@ -1,5 +1,6 @@
 """Pretext tasks: their data against the tree, what is refused, a fit of all of them on both backends."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -80,6 +81,29 @@ def test_a_data_set_can_be_made_again(schema, clusters):
     assert set(again.element_spec[0]) == {"s1", "s1_present"}
     assert set(again.element_spec[1]) == {"geocluster", "era5"}
     assert len(list(again)) == 2
+
+
+def test_targets_of_views_are_those_of_the_first(schema):
+    tasks = pretext_tasks(("s1", "era5", "season"), schema, ("s2",))
+    views = eo.augment.views(eo.augment.dihedral(), eo.augment.dihedral())
+    data = tasks.dataset("train", augment=views, seed=0, batch_size=3, metadata=("patch_id",))
+    again = eo.make_dataset(
+        schema.path, "train", ("s2", "s1", "era5"), ("season",), augment=views, seed=0, batch_size=3, masks=True
+    )  # fmt: skip
+    for (inputs, targets, _), (expected, seasons) in zip(
+        data.as_numpy_iterator(), again.as_numpy_iterator(), strict=True
+    ):
+        assert {name for name in inputs if not name.startswith("s2_mask")} == {"s2_view_1", "s2_view_2"}
+        missing = expected["s1_mask_view_1"] == 0
+        np.testing.assert_array_equal(targets["s1"], np.where(missing, np.nan, expected["s1_view_1"]))
+        np.testing.assert_array_equal(targets["season"], seasons["season"])
+        era5 = expected.get("era5", expected.get("era5_view_1"))
+        np.testing.assert_array_equal(targets["era5"], era5)
+
+
+def test_clusters_of_other_records_are_warned_about(schema, clusters):
+    with pytest.warns(UserWarning, match="`clusters` were made from other records"):
+        pretext_tasks(("geocluster",), schema, ("s2",), clusters=dataclasses.replace(clusters, fingerprint="other"))
 
 
 # ---- Models --------------------------------------------------------------------------------------------------------
