@@ -42,13 +42,13 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
         parser.error(f"unknown: {', '.join(unknown)}. Parts: {', '.join(PARTS)}. Lessons: {', '.join(known)}.")
     parts = [part for part in PARTS if part in (set(words) & set(PARTS) or DEFAULT_PARTS)]
     chosen = [lesson for name, lesson in known.items() if name in words] or [*known.values()]
+    waiting = [lesson.name for lesson in chosen if lesson.name not in course.published and lesson.name not in words]
+    chosen = [lesson for lesson in chosen if lesson.name not in waiting]
+    for name in waiting:
+        print(f"{name} is in preparation: lessons/README.md does not link it. Name it to build or check it.")
     if options.check:
-        waiting = [lesson.name for lesson in chosen if lesson.name not in course.published and lesson.name not in words]
-        chosen = [lesson for lesson in chosen if lesson.name not in waiting]
         findings = checks.check(course, chosen)
         print(*findings, sep="\n", end="\n" if findings else "", file=sys.stderr)
-        for name in waiting:
-            print(f"{name} is in preparation: lessons/README.md does not link it. Name it to check it.")
         print(f"{count(chosen, 'lesson')} checked: {count(findings, 'finding')}")
         return 1 if findings else 0
     try:
