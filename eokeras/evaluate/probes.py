@@ -266,7 +266,9 @@ def _predictor(readers: Mapping[str, Rows], scene_model, map_model) -> Predict:
             features = features_of(map_model, inputs)
             for task in maps:
                 _check_size(task, features, shapes[task])
-                found[task] = readers[task](features.reshape(-1, features.shape[-1])).reshape(shapes[task])
+                # Patch by patch: readers copy what they read, and the features of a batch fill half a gigabyte.
+                rows = features.reshape(len(features), -1, features.shape[-1])
+                found[task] = np.stack([readers[task](patch) for patch in rows]).reshape(shapes[task])
         return found
 
     return predict

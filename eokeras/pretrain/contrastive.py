@@ -14,6 +14,7 @@ from eokeras.errors import InvalidArgumentError, check_number
 from eokeras.evaluate.embeddings import chosen_level
 from eokeras.models.encoders.contract import VECTOR, check_positive
 from eokeras.models.fusion.branches import own_inputs
+from eokeras.pretrain.masking import check_no_weights
 from eokeras.pretrain.view_losses import chance_loss, matching_accuracy, nt_xent, vicreg
 
 EMBEDDINGS = "embeddings"
@@ -129,6 +130,7 @@ class ViewPretrainer(keras.Model):
         loss = sum(self.pair_loss(*pair) for pair in pairs) / len(pairs)
         self.matching_accuracy.update_state(sum(matching_accuracy(*pair) for pair in pairs) / len(pairs))
         if not self.tasks:
+            check_no_weights(sample_weight)
             return loss + sum((ops.cast(extra, "float32") for extra in self.losses), 0.0)
         # The losses of the tasks, weighted, and those of the layers.
         targets, outputs = ({task: part[task] for task in self.tasks} for part in (y, y_pred))

@@ -164,6 +164,15 @@ def test_views_that_are_missing_are_named():
         model(batch(6, "s2"))
 
 
+@pytest.mark.usefixtures("eagerly")
+def test_a_third_part_of_batches_is_refused():
+    model = ContrastivePretrainer(unet("s2"), projection=PROJECTION)
+    model.compile("adam")
+    data = tf.data.Dataset.from_tensor_slices((batch(8, "s2", views=2), {}, {"weight": np.ones(8)})).batch(8)
+    with pytest.raises(InvalidArgumentError, match="Received: a third part"):
+        model.fit(data, verbose=0)
+
+
 CODE = textwrap.dedent("""
     import json
     import numpy as np
