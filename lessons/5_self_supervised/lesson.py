@@ -598,7 +598,7 @@ def miniature(rate, **terms):
     encoder = models.dense_encoder((6,), width=16, name="means")
     model = pretrain.VICRegPretrainer(encoder, projection=(16, 8), **terms)
     model.compile(keras.optimizers.SGD(rate, momentum=0.9))
-    guard = pretrain.CollapseGuard(means, settle_steps=20)
+    guard = pretrain.CollapseGuard(means)
     tf.config.run_functions_eagerly(False)  # of many short steps: here a graph pays
     losses = model.fit(means, batch_size=64, epochs=30, verbose=0, callbacks=[guard]).history["loss"]
     tf.config.run_functions_eagerly(FAST)
