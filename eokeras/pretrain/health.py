@@ -5,10 +5,11 @@ Letters: N patches, K embeddings of a patch, D numbers of an embedding.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
-from eokeras.ben_ge.input_names import split_view, view_name
+from eokeras.ben_ge.input_names import split_view
 from eokeras.errors import InvalidArgumentError
 
 
@@ -85,18 +86,26 @@ def check_views(inputs: Mapping[str, np.ndarray]) -> None:
             view is left alone.
 
     Raises:
-        InvalidArgumentError: in more than half of the patches a view equals the first in every input.
+        InvalidArgumentError: in more than half of the patches two views are equal in every input.
     """
-    equal: dict[int, list[np.ndarray]] = {}
+    views: dict[int, dict[str, np.ndarray]] = {}
     for key, values in inputs.items():
-        name, view = split_view(key)
-        if view is not None and view > 1:
-            first, values = np.asarray(inputs[view_name(name, 1)]), np.asarray(values)
-            same = (values == first) | (np.isnan(values) & np.isnan(first))
-            equal.setdefault(view, []).append(same.reshape(len(same), -1).all(axis=1))
-    share = max((float(np.mean(np.all(found, axis=0))) for found in equal.values()), default=0.0)
-    if share > 0.5:
+        name, number = split_view(key)
+        if number is not None:
+            views.setdefault(number, {})[name] = np.asarray(values)
+    shares = [_share_of_equal(views[one], views[other]) for one, other in combinations(sorted(views), 2)]
+    if (share := max(shares, default=0.0)) > 0.5:
         raise InvalidArgumentError(
             "`inputs` must hold views that differ: give `make_dataset` an `augment` that changes them, drawn anew for "
             f"each view. Received: equal views of {share:.0%} of the patches."
         )
+
+
+def _share_of_equal(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> float:
+    """Share of the patches that look the same in two views, in all inputs that both have."""
+    same = []
+    for name in one.keys() & other.keys():
+        first, second = one[name], other[name]
+        alike = (first == second) | (np.isnan(first) & np.isnan(second))
+        same.append(alike.reshape(len(alike), -1).all(axis=1))
+    return float(np.mean(np.all(same, axis=0))) if same else 0.0

@@ -90,6 +90,8 @@ def test_equal_views_are_an_error():
     check_views(same | {"s1_view_1": x, "s1_view_2": x + 1})  # one sensor that differs is a difference
     with pytest.raises(InvalidArgumentError, match="equal views of 100%"):  # the second differs, the third does not
         check_views({"s2_view_1": x, "s2_view_2": x + 1, "s2_view_3": x})
+    with pytest.raises(InvalidArgumentError, match="equal views of 100%"):  # the second and the third are the same
+        check_views({"s2_view_1": x, "s2_view_2": x + 1, "s2_view_3": x + 1})
     half = x.copy()
     half[:3] += 1  # three of six patches: an augmentation by chance
     check_views({"s2_view_1": x, "s2_view_2": half})
