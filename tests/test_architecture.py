@@ -70,7 +70,17 @@ SPLIT_ROOMS = {
     "metrics": ("epochs", "classes", "numbers", "by_task"),
     "models.fusion": ("joints", "branches", "by_channels", "by_level", "attention", "conditioning", "presence"),
     "balance": ("rules", "uncertainty", "task_losses", "gradients", "gradient_rules", "balanced_model", "cosines"),
-    "pretrain": ("view_losses", "contrastive", "guard", "masking", "mae", "inpainting", "clustering", "pretext"),
+    "pretrain": (
+        "view_losses",
+        "masking",
+        "contrastive",
+        "health",
+        "guard",
+        "mae",
+        "inpainting",
+        "clustering",
+        "pretext",
+    ),
 }
 
 
