@@ -17,7 +17,7 @@ demo: $(VENV)/.installed  ## simulate, convert, train, score, export, report: ab
 	$(BIN)/python -m eokeras demo $(DEMO) --overwrite
 
 test: $(VENV)/.installed  ## the tests that every change must pass
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(VENV)/.installed  ## also the slow ones
 	$(BIN)/python -m pytest -m "slow or not slow"
