@@ -35,7 +35,7 @@ class CollapseGuard(keras.callbacks.Callback):
     of. Logs: `embedding_deviation`, `embedding_effective_rank`, ... (see `EmbeddingHealth`), means over sensors and
     views.
 
-    Where `fit` is called again for the same model, steps, `history` and the spread before training go on.
+    Where `fit` is called again for the same model, steps, checks, `history` and the spread before training go on.
 
     Args:
         dataset: as given to `fit`; its first batch is taken. Or one batch, (inputs, ...) or a dict of inputs. Missing
@@ -77,9 +77,10 @@ class CollapseGuard(keras.callbacks.Callback):
         """Checks the views, and measures the embeddings before training."""
         if isinstance(self.model, ViewPretrainer):
             check_views(self._known_inputs())
-        self.collapsed, self._suspicions, self._judged = None, 0, 0
+        self.collapsed = None
         if self._watched is not self.model:
             self._watched, self.history, self._earlier_steps, self._checks = self.model, [], 0, 0
+            self._suspicions, self._judged = 0, 0
             self._features = self._features_to_watch()
             first = np.nan_to_num(self._embeddings())  # what is not finite is found at the first check
             self._first_deviations = [found.deviation for found in _healths(first)]

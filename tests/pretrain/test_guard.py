@@ -208,11 +208,13 @@ def test_steps_are_those_of_the_whole_run():
 def test_spread_before_training_is_remembered_when_fit_goes_on():
     model = VICRegPretrainer(encoder(), projection=PROJECTION)
     model.compile(keras.optimizers.SGD(0.0))
-    guard = CollapseGuard(views(), patience=1, settle_steps=0)
-    model.fit(views(), verbose=0, callbacks=[guard])
+    guard = CollapseGuard(views(), settle_steps=0)  # two checks in a row, of one `fit` each
+    model.fit(views(), epochs=2, verbose=0, callbacks=[guard])
     assert guard.collapsed is None
     last = model.projector.get_layer("embedding")
     last.set_weights([1e-3 * weight for weight in last.get_weights()])
+    model.fit(views(), verbose=0, callbacks=[guard])
+    assert guard.collapsed is None
     with pytest.warns(UserWarning, match="shrunk to a point"):
         model.fit(views(), verbose=0, callbacks=[guard])
 
