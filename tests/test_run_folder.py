@@ -158,7 +158,6 @@ def test_killed_training_goes_on_after_its_last_whole_epoch(known_records, tmp_p
     assert steps_at_epoch_begin == [(2, 4), (3, 6)]  # two batches an epoch: the optimizer counted on
 
 
-@pytest.mark.usefixtures("eagerly")
 def test_same_seed_gives_the_same_model(known_records, tmp_path):
     first, second, other = (
         run_folder.train(small(known_records.path, epochs=1, seed=seed), tmp_path / name)

@@ -126,7 +126,8 @@ def layer_rates(encoder, first=0.1, last=1.0, model=None):
             kind; None: it does not.
 
     Returns:
-        Dict of weight path -> factor; of several weights of one path, `<path>:1`, `<path>:2`, ... in their order.
+        Dict of weight path -> factor; of two weights of one path, `<path>:1/2` and `<path>:2/2` in their order. Freeze
+        what is not to be trained before: among other weights the same keys are refused.
 
     Raises:
         InvalidArgumentError: `encoder` is no built model, trains no weights or some that `model` does not train, or a
@@ -159,12 +160,12 @@ def layer_rates(encoder, first=0.1, last=1.0, model=None):
 
 
 def _weight_keys(variables):
-    """Path of every variable; of several of one path `<path>:1`, `<path>:2`, ..."""
+    """Path of every variable; of two of one path `<path>:1/2` and `<path>:2/2`."""
     counts, seen = Counter(variable.path for variable in variables), Counter()
     keys = []
     for path in (variable.path for variable in variables):
         seen[path] += 1
-        keys.append(path if counts[path] == 1 else f"{path}:{seen[path]}")
+        keys.append(path if counts[path] == 1 else f"{path}:{seen[path]}/{counts[path]}")
     return keys
 
 

@@ -46,12 +46,12 @@ class CollapseGuard(keras.callbacks.Callback):
         smallest_rank: an effective rank below it is a collapse.
         settle_steps: batches before which nothing but numbers that are not finite counts: fresh weights may look worse
             than they are.
-        encoder: whose features to watch; None: the embeddings of the model, or the features of its `encoder`. Models
-            of `multitask` have none and need it.
+        encoder: whose features to watch; None: the features of the model's `encoder`. Models of `multitask` have none
+            and need it; pretrainers of views have embeddings and refuse it.
 
     Raises:
         InvalidArgumentError: a number breaks its rule, the batch has fewer than eight patches, or, at the beginning of
-            `fit`, views do not differ or there is no encoder to watch.
+            `fit`, views do not differ, there is no encoder to watch, or one beside embeddings.
 
     Example:
         >>> model.fit(train, epochs=50, callbacks=[CollapseGuard(train)])  # doctest: +SKIP
@@ -77,14 +77,16 @@ class CollapseGuard(keras.callbacks.Callback):
         """Checks the views, and measures the embeddings before training."""
         if isinstance(self.model, ViewPretrainer):
             check_views(self._known_inputs())
-        self.collapsed = None
         if self._watched is not self.model:
-            self._watched, self.history, self._earlier_steps, self._checks = self.model, [], 0, 0
+            self.history, self._earlier_steps, self._epoch_steps, self._checks = [], 0, 0, 0
             self._suspicions, self._judged = 0, 0
             self._features = self._features_to_watch()
             first = np.nan_to_num(self._embeddings())  # what is not finite is found at the first check
             self._first_deviations = [found.deviation for found in _healths(first)]
-        self._epoch_steps = 0
+            self._watched = self.model  # last: what raised begins anew
+        elif self.collapsed is not None:
+            self._suspicions = 0
+        self.collapsed = None
 
     def on_epoch_begin(self, epoch, logs=None):
         """Begins to count the steps of an epoch."""
@@ -147,7 +149,7 @@ class CollapseGuard(keras.callbacks.Callback):
 
     def _names(self) -> list[str]:
         """Of whom each embedding is, as a part of a sentence."""
-        if not isinstance(self.model, ViewPretrainer) or self._features is not None:
+        if self._features is not None:
             return [""]
         views = [f" in view {view + 1}" for view in range(self.model.views)] if self.model.views > 1 else [""]
         sensors = [f" of {name}" if name else "" for name in self.model.trunks]
@@ -166,7 +168,10 @@ class CollapseGuard(keras.callbacks.Callback):
 
     def _features_to_watch(self) -> keras.Model | None:
         """The encoder with one output, where the model's own embeddings are not what is watched."""
-        if self.encoder is None and isinstance(self.model, ViewPretrainer):
+        if isinstance(self.model, ViewPretrainer):
+            if self.encoder is not None:
+                rule = "`encoder` must be None where a model has embeddings, which are watched."
+                raise InvalidArgumentError(f"{rule} Received: {self.encoder.name}.")
             return None
         encoder = self.encoder if self.encoder is not None else getattr(self.model, "encoder", None)
         if encoder is None:

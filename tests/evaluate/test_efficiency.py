@@ -155,7 +155,7 @@ def test_a_shared_encoder_that_learned_before_is_refused(records):
         return model
 
     contestants = {"shared": evaluate.fine_tuning(build, steps=1)}
-    options = {"fractions": (0.3, 1.0), "seeds": (3,), "batch_size": 4, "progress": lambda line: None}
+    options = {"fractions": (1.0,), "seeds": (3, 4), "batch_size": 4, "progress": lambda line: None}
     with pytest.raises(InvalidArgumentError, match=r"must begin from the same weights.*fine-tuning, seed 3"):
         evaluate.label_efficiency(contestants, records, ("s2",), "season", **options)
 
@@ -173,8 +173,9 @@ def test_options_of_the_pipeline_reach_every_contestant(records):
     )
     assert [spec["s2"].shape[-1] for spec in seen] == [1, 1]
     assert "on one test set" in str(found)
-    with pytest.raises(InvalidArgumentError, match=r"must not hold what is chosen here\. Received: shuffle"):
-        evaluate.label_efficiency({"none": contestant}, records, ("s2",), "climate_zone", shuffle=True, **options)
+    for name in ("shuffle", "seed", "metadata", "subset", "label_shots"):
+        with pytest.raises(InvalidArgumentError, match=rf"must not hold what is chosen here\. Received: {name}"):
+            evaluate.label_efficiency({"none": contestant}, records, ("s2",), "climate_zone", **options, **{name: 1})
 
 
 def test_replicates_that_are_all_alike_give_no_interval():

@@ -49,6 +49,14 @@ def test_two_encoders_of_one_kind_are_told_apart():
             np.testing.assert_allclose(old - np.array(weight), 0.03125 if id(weight) in own else 0.5, rtol=1e-4)
 
 
+def test_rates_of_two_encoders_are_refused_beside_a_third():
+    encoders = {name: unet((16, 16, 3), width=1, name=name) for name in ("s2", "s1", "dem")}
+    two = late_fusion({name: encoders[name] for name in ("s2", "s1")})
+    three = multitask(late_fusion(encoders), {"climate_zone": scene_head(12)})
+    with pytest.raises(InvalidArgumentError, match="which are none"):
+        LayerwiseAdamW(layer_rates(two)).build(three.trainable_variables)
+
+
 def test_an_encoder_that_trains_nothing_is_refused():
     encoder = chain(2)
     encoder.trainable = False

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import eokeras as eo
 from eokeras.ben_ge.places import unit_vectors
@@ -73,6 +74,21 @@ def test_clusters_of_records_are_of_training_places_alone(known_records):
     places = [known_records.features[patch]["lonlat"] for patch in sorted(training)]
     expected = geoclusters(places, clusters=3)
     np.testing.assert_allclose(sorted(found.centres), sorted(expected.centres), atol=1e-6)
+
+
+def test_places_of_records_without_numbers_are_left_out(monkeypatch, known_records):
+    from eokeras import pipeline
+
+    whole, made = geoclusters(known_records.path, clusters=2), pipeline.make_dataset
+
+    def with_a_gap(*arguments, **options):
+        def spoil(inputs, targets, metadata):
+            return inputs, targets, {"lonlat": tf.concat([metadata["lonlat"], [[np.nan, 50.0]]], axis=0)}
+
+        return made(*arguments, **options).map(spoil)
+
+    monkeypatch.setattr(pipeline, "make_dataset", with_a_gap)
+    assert geoclusters(known_records.path, clusters=2) == whole
 
 
 @pytest.mark.parametrize("clusters", [0, 2.5, None])

@@ -265,6 +265,49 @@ def test_healthy_runs_of_other_kinds_are_left_alone_though_numbers_are_missing(k
     assert np.isfinite(history["embedding_effective_rank"]).all()
 
 
+def test_embeddings_are_those_of_training_and_not_of_inference():
+    model = ContrastivePretrainer(encoder(), projection=PROJECTION)
+    model.compile(keras.optimizers.SGD(0.0))
+    model.projector.get_layer("normalisation").moving_variance.assign(np.full(8, 1e12))  # at inference all is one point
+    guard, _ = run(model, epochs=3, settle_steps=0)
+    assert guard.collapsed is None
+
+
+def test_steps_that_run_together_are_counted():
+    model = ContrastivePretrainer(encoder(), projection=PROJECTION)
+    model.compile("adam", steps_per_execution=2)
+    guard, _ = run(model, epochs=2, data=views().repeat(6), steps=3)
+    assert len(guard.history) == 4  # after 4, 6, 10 and 12 steps
+
+
+def test_after_a_collapse_patience_begins_anew():
+    model = VICRegPretrainer(encoder(), projection=PROJECTION)
+    model.compile(keras.optimizers.SGD(0.0))
+    guard = CollapseGuard(views(), settle_steps=0, smallest_rank=100.0)
+    counts = []
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="lie on a line"):
+            counts.append(len(model.fit(views(), epochs=9, verbose=0, callbacks=[guard]).history["loss"]))
+    assert counts == [2, 2]
+
+
+def test_what_is_refused_can_be_mended():
+    backbone = encoder()
+    model = models.multitask(backbone, {"season": models.regression_head()})
+    model.compile("adam", "mae")
+    x, y = {"x": np.ones((8, 16, 16, 3), "float32")}, {"season": np.zeros(8)}
+    guard = CollapseGuard(x, patience=9)
+    with pytest.raises(InvalidArgumentError, match="`encoder` must be given"):
+        model.fit(x, y, verbose=0, callbacks=[guard])
+    guard.encoder = backbone
+    with pytest.warns(UserWarning, match="was not judged"):
+        model.fit(x, y, verbose=0, callbacks=[guard])
+    pretrainer = ContrastivePretrainer(encoder(), projection=PROJECTION)
+    pretrainer.compile("adam")
+    with pytest.raises(InvalidArgumentError, match="`encoder` must be None where a model has embeddings"):
+        pretrainer.fit(views(), verbose=0, callbacks=[CollapseGuard(views(), encoder=pretrainer.encoder)])
+
+
 def test_models_without_an_encoder_need_one():
     model = models.multitask(encoder(), {"season": models.regression_head()})
     model.compile("adam", "mae")

@@ -84,6 +84,7 @@ def test_a_data_set_can_be_made_again(schema, clusters):
 
 
 def test_targets_of_views_are_those_of_the_first(schema):
+    seen = False
     tasks = pretext_tasks(("s1", "era5", "season"), schema, ("s2",))
     views = eo.augment.views(eo.augment.dihedral(), eo.augment.dihedral())
     data = tasks.dataset("train", augment=views, seed=0, batch_size=3, metadata=("patch_id",))
@@ -96,9 +97,11 @@ def test_targets_of_views_are_those_of_the_first(schema):
         assert {name for name in inputs if not name.startswith("s2_mask")} == {"s2_view_1", "s2_view_2"}
         missing = expected["s1_mask_view_1"] == 0
         np.testing.assert_array_equal(targets["s1"], np.where(missing, np.nan, expected["s1_view_1"]))
+        seen = seen or missing.any()
         np.testing.assert_array_equal(targets["season"], seasons["season"])
         era5 = expected.get("era5", expected.get("era5_view_1"))
         np.testing.assert_array_equal(targets["era5"], era5)
+    assert seen  # the records do hold missing backscatter
 
 
 def test_clusters_of_other_records_are_warned_about(schema, clusters):

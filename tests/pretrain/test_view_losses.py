@@ -109,3 +109,9 @@ def test_half_precision_computes_in_float32():
         value = loss(first, second)
         assert keras.backend.standardize_dtype(value.dtype) == "float32"
         assert float(value) == pytest.approx(float(loss(*(np.array(z, "float32") for z in (first, second)))), rel=1e-5)
+
+
+def test_vicreg_of_one_patch_is_finite():
+    one, other = np.array([[1.0, 2.0]]), np.array([[1.0, 4.0]])
+    # alike: 25 * mean(0, 4); no spread in either view: 25 * (1 - 0.01) twice; no covariance
+    assert float(vicreg(one, other)) == pytest.approx(50 + 2 * 24.75, rel=1e-5)
