@@ -11,18 +11,15 @@ from pathlib import Path
 import tensorflow as tf
 
 from eokeras import ops
+from eokeras.augment.composition import fold
 from eokeras.ben_ge import schema
 from eokeras.ben_ge.input_names import modality_of, presence_name, split_view, view_count, view_name
 from eokeras.ben_ge.label_subsets import LabelSubset
-from eokeras.ben_ge.patch_table import shard_files
 from eokeras.ben_ge.records import RecordSchema, load_schema
 from eokeras.calibration import calibration_for
 from eokeras.errors import InvalidArgumentError, RecordsError, check_choice, check_choices
-from eokeras.label_choice import Choice, choose_patches
-
-_SHUFFLE_BUFFER = 1024  # records are stored in random order already; this mixes neighbouring shards
-_OPEN_PARTS = 8
-_READ_BUFFER = 256 * 1024  # bytes; what `tf.data.TFRecordDataset` takes
+from eokeras.label_choice import choose_patches
+from eokeras.serialised import serialised_cells, serialised_patches
 
 SHORTCUTS = {
     ("lonlat", "geocluster"): "clusters are made from longitude and latitude",
@@ -47,6 +44,7 @@ def make_dataset(
     masks: bool = False,
     presence: bool = False,
     shuffle: bool = False,
+    dates: int = 1,
     augment: Callable | None = None,
     seed: int | None = None,
     cache: str | None = None,
@@ -82,9 +80,12 @@ def make_dataset(
         presence: adds an input `<input>_present` (B, 1) float32 of ones for each of `inputs` (one
             `s2_present` for its stored groups), for models that can do without a modality.
         shuffle: new order in every epoch.
+        dates: with 2 or more an element is no patch but a cell that was seen on so many dates, each date a view as
+            after `eokeras.augment.views`: `s2_view_1`, `s2_view_2`. With `shuffle` the dates are drawn anew in every
+            epoch, else they are the first ones. Cells seen more rarely are left out.
         augment: a function (batch, seed) -> batch, such as `eokeras.augment.dihedral()`. After
             `eokeras.augment.views` every input comes once per view, as `s2_view_1`, `s2_view_2`; targets and
-            metadata are those of the first view.
+            metadata are those of the first view. With `dates` each date is augmented by itself.
         seed: makes order and augmentation repeatable.
         cache: None, "memory" (of stored records), or a path: files that begin with it hold the records.
         repeat: endless epochs, each shuffled anew.
@@ -122,14 +123,14 @@ def make_dataset(
     """
     recipe = functools.partial(
         make_dataset, records, split=split, inputs=inputs, targets=targets, batch_size=batch_size, bands=bands,
-        calibrate=calibrate, resolution=resolution, masks=masks, presence=presence, shuffle=shuffle, augment=augment,
-        seed=seed, cache=cache, repeat=repeat, drop_remainder=drop_remainder, metadata=metadata,
+        calibrate=calibrate, resolution=resolution, masks=masks, presence=presence, shuffle=shuffle, dates=dates,
+        augment=augment, seed=seed, cache=cache, repeat=repeat, drop_remainder=drop_remainder, metadata=metadata,
         label_fraction=label_fraction, label_shots=label_shots, label_draw=label_draw, label_seed=label_seed,
         label_group=label_group, labels=labels, subset=subset,
     )  # fmt: skip
     record_schema = load_schema(records)
     _check_names(record_schema, split, inputs, targets, metadata)
-    _check_options(batch_size, resolution, cache, calibrate)
+    _check_options(batch_size, resolution, cache, calibrate, dates)
     channels = _channels(record_schema, inputs, bands or {}, resolution)
     choice = choose_patches(
         record_schema, split, targets, label_fraction=label_fraction, label_shots=label_shots, label_draw=label_draw,
@@ -138,17 +139,21 @@ def make_dataset(
     labelled = choice.labelled if choice else {}
     fields = _fields(channels, targets, (*metadata, "patch_id") if labelled else metadata)
 
-    dataset = _serialised(record_schema, split, choice, shuffle, seed, cache)
+    if dates > 1:
+        dataset = serialised_cells(record_schema, split, choice, dates, shuffle, seed)
+    else:
+        dataset = serialised_patches(record_schema, split, choice, shuffle, seed, cache)
     if repeat:  # after the shuffle, so that every epoch holds every patch once
         dataset = dataset.repeat()
     dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
-    dataset = _map(dataset, ops.parse(fields))
+    dataset = _map(dataset, ops.parse(fields) if dates == 1 else _parse_dates(ops.parse(fields)))
     if augment is not None:  # before resampling: fewer and smaller numbers to move
         seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
-        dataset = tf.data.Dataset.zip(dataset, seeds).map(augment, num_parallel_calls=tf.data.AUTOTUNE)
+        change = augment if dates == 1 else _augment_dates(augment)
+        dataset = tf.data.Dataset.zip(dataset, seeds).map(change, num_parallel_calls=tf.data.AUTOTUNE)
     finish = _finish(record_schema, channels, targets, calibrate, masks, presence, metadata, labelled)
-    if count := view_count(dataset.element_spec):
-        finish = _finish_views(finish, count)
+    if view_count(dataset.element_spec):
+        finish = _finish_views(finish)
     dataset = _map(dataset, finish)
     dataset = dataset.prefetch(tf.data.AUTOTUNE)
     dataset.recipe = recipe
@@ -181,9 +186,13 @@ def _check_names(records: RecordSchema, split, inputs, targets, metadata) -> Non
             warnings.warn(f"Input {given!r} is a shortcut to target {asked!r}: {reason}.", stacklevel=3)
 
 
-def _check_options(batch_size, resolution, cache, calibrate) -> None:
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise InvalidArgumentError(f"`batch_size` must be a positive integer. Received: batch_size={batch_size!r}.")
+def _check_options(batch_size, resolution, cache, calibrate, dates) -> None:
+    for name, value in (("batch_size", batch_size), ("dates", dates)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InvalidArgumentError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
+    if dates > 1 and cache is not None:
+        rule = "`cache` must be None with `dates`, which a cache would draw only once."
+        raise InvalidArgumentError(f"{rule} Received: cache={cache!r}, dates={dates}.")
     check_choice("resolution", resolution, ("10m", "stored"))
     if calibrate is not None:
         check_choice("calibrate", calibrate, ("standardise", "tutorial"))
@@ -221,42 +230,6 @@ def _stored_fields(name: str, channels) -> tuple[str, ...]:
     return ops.s2_groups_of(channels) if name == "s2" else schema.INPUTS.get(name, (name,))
 
 
-def _serialised(records: RecordSchema, split: str, choice: Choice | None, shuffle, seed, cache) -> tf.data.Dataset:
-    """Serialised examples of a split, or of a choice of its patches: read in parallel, cached, then shuffled."""
-    parts, read = _parts(shard_files(records, split), choice)
-    count = len(parts)
-    if shuffle and cache is None:  # a cache would freeze the order of the first epoch
-        parts = parts.shuffle(count, seed=seed)
-    dataset = parts.interleave(
-        read, cycle_length=min(_OPEN_PARTS, count), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-    patches = int(choice.chosen.sum()) if choice else records.splits[split]
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(patches))
-    if cache is not None:  # stored bytes: half of the floats, and augmentation stays random
-        # A file of another split, subset or of other records must never be taken for this one.
-        names = [cache, split, records.fingerprint, *([choice.digest] if choice else [])]
-        dataset = dataset.cache("" if cache == "memory" else "-".join(map(str, names)))
-    if shuffle:
-        dataset = dataset.shuffle(min(patches, _SHUFFLE_BUFFER), seed=seed)
-    return dataset
-
-
-def _parts(files: Sequence[str], choice: Choice | None) -> tuple[tf.data.Dataset, Callable]:
-    """What is read in one go, and how: whole shards, or the stretches of chosen records in them."""
-    if choice is None:
-        return tf.data.Dataset.from_tensor_slices(files), tf.data.TFRecordDataset
-    names = tf.constant(files)
-
-    def read(shard, offset, count):
-        # Only the raw operation can begin in the middle of a file; skipping to it would read what lies before.
-        variant = tf.raw_ops.TFRecordDatasetV2(
-            filenames=[names[shard]], compression_type="", buffer_size=_READ_BUFFER, byte_offsets=[offset]
-        )
-        return tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.string)).take(count)
-
-    return tf.data.Dataset.from_tensor_slices(choice.table.runs(choice.chosen)), read
-
-
 def _map(dataset: tf.data.Dataset, operation) -> tf.data.Dataset:
     return dataset.map(operation, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
@@ -289,16 +262,44 @@ def _finish(records, channels, targets, calibrate, masks, presence, metadata, la
     return apply
 
 
-def _finish_views(finish, count: int):
+def _finish_views(finish):
     """Finishes every view by itself; what is not an input comes from the first."""
 
     def apply(stored):
-        batches = {number: {} for number in range(1, count + 1)}
-        for name, values in stored.items():
-            field, number = split_view(name)
-            batches[number][field] = values
-        parts = {number: finish(batch) for number, batch in batches.items()}
-        inputs = {view_name(name, number): x for number, (found, *_) in parts.items() for name, x in found.items()}
+        parts = {number: finish(batch) for number, batch in _apart(stored).items()}
+        inputs = _together({number: found for number, (found, *_) in parts.items()})
         return (inputs, *parts[1][1:])
 
     return apply
+
+
+def _parse_dates(parse):
+    """Serialised examples of V dates -> their fields, each date a view."""
+    return lambda *serialised: _together({number: parse(each) for number, each in enumerate(serialised, start=1)})
+
+
+def _augment_dates(augment):
+    """Augments each date by itself, with draws of its own."""
+
+    def apply(batch, seed):
+        changed = {number: augment(part, fold(seed, number)) for number, part in _apart(batch).items()}
+        if view_count(changed[1]):
+            rule = "`augment` must make no views with `dates`, which are views."
+            raise InvalidArgumentError(f"{rule} Received: one that makes {', '.join(sorted(changed[1]))}.")
+        return _together(changed)
+
+    return apply
+
+
+def _apart(batch):
+    """`s2_view_1`, `s2_view_2`, ... -> number of the view -> `s2`, ..."""
+    parts: dict[int, dict[str, tf.Tensor]] = {}
+    for name, values in batch.items():
+        field, number = split_view(name)
+        parts.setdefault(number, {})[field] = values
+    return parts
+
+
+def _together(parts):
+    """The inverse of `_apart`."""
+    return {view_name(name, number): values for number, part in parts.items() for name, values in part.items()}

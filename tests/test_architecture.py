@@ -34,6 +34,7 @@ ROOMS = (
     "layers",
     "augment",
     "label_choice",
+    "serialised",
     "pipeline",
     "label_counts",
     "models.encoders",

@@ -9,6 +9,7 @@ from eokeras.evaluate.importance import ModalityImportance, modality_importance
 from eokeras.evaluate.intervals import ReplicateComparison, paired_over_replicates
 from eokeras.evaluate.predictions import score
 from eokeras.evaluate.probes import linear_probe, neighbour_probe
+from eokeras.evaluate.repeats import compare_repeats
 from eokeras.evaluate.scores import ILLUSTRATION, SIMULATED, Estimate, Scores, TaskScore, write_scores
 from eokeras.evaluate.sharing import compare_sharing
 from eokeras.evaluate.sharing_costs import SharingCosts, sharing_costs
@@ -38,6 +39,7 @@ __all__ = [
     "TaskScore",
     "baselines",
     "compare",
+    "compare_repeats",
     "compare_sharing",
     "compare_subsets",
     "cost",

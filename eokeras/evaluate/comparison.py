@@ -81,12 +81,16 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Differences of two predictors, `first` minus `second`. `print(comparison)` shows a table."""
+    """Differences of two predictors, `first` minus `second`. `print(comparison)` shows a table.
+
+    `repeats` is the number of trainings that each difference is a mean over; `compare_repeats` gives more than one.
+    """
 
     first: str
     second: str
     differences: tuple[Difference, ...]
     simulated: bool = False
+    repeats: int = 1
 
     def __getitem__(self, task_metric: tuple[str, str]) -> Difference:
         """The difference of `comparison[task, metric]`."""
@@ -101,6 +105,10 @@ class Comparison:
         """All that must stand beside the differences, in words."""
         lines = [SIMULATED] if self.simulated else []
         lines += [f"{item.task}: {item.note}: {ILLUSTRATION}." for item in self.differences if item.note]
+        if self.repeats > 1:
+            lines.append(f"Means over {self.repeats} trainings of each; intervals resample groups, then trainings.")
+        if 1 < self.repeats < intervals.FEWEST_REPLICATES:
+            lines.append(f"{self.repeats} of at least {intervals.FEWEST_REPLICATES} trainings: {ILLUSTRATION}.")
         return tuple(dict.fromkeys([*lines, *family_sentences([self])]))
 
     def to_dict(self) -> dict:
@@ -112,6 +120,7 @@ class Comparison:
             "first": self.first,
             "second": self.second,
             "simulated": self.simulated,
+            "repeats": self.repeats,
             "sentences": list(self.sentences),
             "differences": tasks,
         }

@@ -5,7 +5,7 @@ Letters: R replicates (seeds, worlds), K label budgets.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
@@ -14,10 +14,21 @@ import numpy as np
 from eokeras.ben_ge.label_subsets import DRAWS, check_fraction
 from eokeras.ben_ge.records import load_schema
 from eokeras.errors import InvalidArgumentError, check_choice
+from eokeras.evaluate.comparison import Comparison
 from eokeras.evaluate.intervals import FEWEST_REPLICATES, ReplicateComparison, paired_over_replicates
 from eokeras.evaluate.patch_statistics import MAIN_METRICS, METRICS, less_is_better
 from eokeras.evaluate.predictions import score
-from eokeras.evaluate.scores import ILLUSTRATION, SIMULATED, Scores, format_number, kind_of, metric_name, text_table
+from eokeras.evaluate.repeats import by_group, repeat_differences
+from eokeras.evaluate.scores import (
+    ILLUSTRATION,
+    SIMULATED,
+    Scores,
+    TaskScore,
+    format_number,
+    kind_of,
+    metric_name,
+    text_table,
+)
 from eokeras.models.encoders.contract import check_positive
 from eokeras.pipeline import make_dataset
 
@@ -83,6 +94,7 @@ class LabelEfficiency:
         draw: "spread" or "clustered".
         simulated: whether the data come from the simulator.
         one_test_set: whether all replicates were scored on the same patches, and not in worlds of their own.
+        scores: contestant -> (replicate, budget) -> `TaskScore` by group, where they are known.
     """
 
     target: str
@@ -92,6 +104,7 @@ class LabelEfficiency:
     draw: str
     simulated: bool = False
     one_test_set: bool = False
+    scores: Mapping[str, Mapping[tuple[int, int], TaskScore]] = field(default_factory=dict, repr=False)
 
     @property
     def replicates(self) -> int:
@@ -110,6 +123,29 @@ class LabelEfficiency:
         if self.one_test_set:
             pairs = (pair if np.ptp(pair, axis=1).any() else [scores[:1] for scores in pair] for pair in pairs)
         return tuple(paired_over_replicates(*pair, **names) for pair in pairs)
+
+    def group_difference(
+        self, first: str, second: str, *, seed: int = 0, resamples: int = 1000
+    ) -> tuple[Comparison, ...]:
+        """First minus second at every budget, with intervals over the groups of the test set and over the replicates.
+
+        Where `difference` tells what other draws of labels and other trainings would give on this test set, this tells
+        what other tiles (or dates) would give, too. See `compare_repeats`.
+
+        Raises:
+            InvalidArgumentError: an unknown contestant, or scores that do not come from `label_efficiency`.
+        """
+        for argument, name in (("first", first), ("second", second)):
+            check_choice(argument, name, self.values)
+        if not self.scores:
+            rule = "Differences over groups need the scores of one test set, as `label_efficiency` gives them."
+            raise InvalidArgumentError(f"{rule} Received: numbers alone.")
+        found = []
+        for column in range(len(self.fractions)):
+            sides = [[self.scores[name][row, column] for row in range(self.replicates)] for name in (first, second)]
+            chosen = [item for item in repeat_differences(*sides, seed, resamples) if item.metric == self.metric]
+            found.append(Comparison(first, second, tuple(chosen), self.simulated, repeats=self.replicates))
+        return tuple(found)
 
     def equal_labels(
         self, first: str, reference: str, fraction: float, *, seed: int = 0, resamples: int = 2000
@@ -163,7 +199,8 @@ class LabelEfficiency:
         places = "spread over all groups (optimistic)" if self.draw == "spread" else "clustered in few groups"
         if self.one_test_set:
             lines.append(
-                "Replicates are draws of labels and trainings on one test set, and tell nothing of other places."
+                "Replicates are draws of labels and trainings on one test set, and tell nothing of other places; "
+                "`group_difference` does."
             )
         return (*lines, f"Labels are {places}; nested, seeded, and the same for every contestant.")
 
@@ -231,7 +268,7 @@ def label_efficiency(
 
     Returns:
         `LabelEfficiency`. Its replicates share one test set: intervals are over draws of labels and over training, and
-        at 1.0 over training alone. For other places simulate worlds, or add the intervals over groups of `Scores`.
+        at 1.0 over training alone. For other places: `LabelEfficiency.group_difference`, or simulated worlds.
 
     Raises:
         InvalidArgumentError: no contestants or seeds, fractions that do not ascend, an unknown metric, or an option
@@ -256,17 +293,24 @@ def label_efficiency(
     schema = load_schema(records)
     test = make_dataset(records, "test", inputs, (target,), batch_size=batch_size, **options)
     values = {name: np.zeros((len(seeds), len(fractions))) for name in contestants}
+    scores: dict[str, dict[tuple[int, int], TaskScore]] = {name: {} for name in contestants}
     for row, seed in enumerate(seeds):
         for column, fraction in enumerate(fractions):
             budget = {"label_fraction": fraction, "label_draw": draw, "label_seed": seed}
             train = make_dataset(records, "train", inputs, (target,), batch_size=batch_size, **budget, **options)
             for name, contestant in contestants.items():
-                found = contestant(train, test, schema, seed=seed).tasks[target].estimates
-                if metric not in found:
-                    raise InvalidArgumentError(f"`metric` must be one of {list(found)}. Received: metric={metric!r}.")
-                values[name][row, column] = found[metric].value
+                try:
+                    found = contestant(train, test, schema, seed=seed).tasks[target]
+                except Exception as error:  # hours of training may lie behind: whoever reads it needs the place
+                    error.add_note(f"Contestant {name!r}, seed {seed}, {_percent(fraction)} of the labels.")
+                    raise
+                if metric not in found.estimates:
+                    rule = f"`metric` must be one of {list(found.estimates)}."
+                    raise InvalidArgumentError(f"{rule} Received: metric={metric!r}.")
+                values[name][row, column] = found.estimates[metric].value
+                scores[name][row, column] = by_group(found)
                 progress(f"seed {seed}, {_percent(fraction)}, {name}: {values[name][row, column]:.3f}")
-    return LabelEfficiency(target, metric, fractions, values, draw, schema.world is not None, one_test_set=True)
+    return LabelEfficiency(target, metric, fractions, values, draw, schema.world is not None, True, scores)
 
 
 def fine_tuning(

@@ -187,7 +187,8 @@ class ContrastivePretrainer(ViewPretrainer):
     """Contrastive learning with NT-Xent: of all patches in the batch, which one is this, seen otherwise?
 
     Two views of one sensor make SimCLR; two sensors of one place (`views=1`, `encoders={"s1": ..., "s2": ...}`) the
-    tutorial's dual encoder; `views=2` with several sensors both together. `fit` logs the loss, to be read beside
+    tutorial's dual encoder; `views=2` with several sensors both together; two dates of one cell
+    (`make_dataset(..., dates=2)`) views that nature changed. `fit` logs the loss, to be read beside
     chance, log(2 B - 1) (`chance_loss`), and `matching_accuracy`, of which chance is 1 / (2 B - 1).
 
     **Large batches** hold more negatives. Within one device, build the encoders inside of `keras.RematScope("full")`,

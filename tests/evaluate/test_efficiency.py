@@ -178,6 +178,15 @@ def test_options_of_the_pipeline_reach_every_contestant(records):
             evaluate.label_efficiency({"none": contestant}, records, ("s2",), "climate_zone", **options, **{name: 1})
 
 
+def test_an_error_tells_the_contestant_and_its_budget(records):
+    def broken(train, test, schema, seed):
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no") as caught:
+        evaluate.label_efficiency({"a": broken}, records, ("s2",), "season", fractions=(0.1,), seeds=(4,))
+    assert caught.value.__notes__ == ["Contestant 'a', seed 4, 10 % of the labels."]
+
+
 def test_replicates_that_are_all_alike_give_no_interval():
     alike = curves(scratch=[[0.2, 0.4, 0.6]] * 5, other=[[0.3, 0.5, 0.7]] * 4 + [[0.3, 0.5, 0.8]])
     found = dataclasses.replace(alike, one_test_set=True).difference("other", "scratch")
