@@ -1,6 +1,7 @@
 """What pretraining without labels is worth on real Sentinel-2 pixels: EuroSAT, ten classes of 64 x 64 tiles.
 
-    python -m tests.real.eurosat DATA RESULTS.json    # DATA holds eurosat-rgb and eurosat-ms, a folder per class
+    python -m tests.real.eurosat DATA RESULTS.json    # DATA holds eurosat-rgb and eurosat-ms, a folder per class;
+                                                      # resumable seed by seed, from RESULTS.work
 
 Run card
     question     accuracy of a probe and of fine-tuning on pretrained encoders minus that of the same network from
@@ -205,8 +206,8 @@ def contestants(kind: str, encoders: dict[str, keras.Model]) -> dict[str, Contes
     }
 
 
-def chosen_rates(kind, tiles, found, length, progress) -> dict[tuple[str, int], float]:
-    """(contestant, labels per class) -> the best rate of three, by tiles that serve nothing else."""
+def chosen_rates(kind, tiles, found, length, progress) -> dict[str, float]:
+    """`<contestant>, <labels per class>` -> the best rate of three, by tiles that serve nothing else."""
     kept, pool, _ = split(tiles, kind, TUNING_DRAWS[0])
     asked, classes, rates = tiles.at(kept), len(tiles.classes), {}
     for shots, (name, contestant) in product(SHOTS[kind], found.items()):
@@ -215,7 +216,7 @@ def chosen_rates(kind, tiles, found, length, progress) -> dict[tuple[str, int], 
             train = tiles.at(per_class(tiles.labels, pool, shots, np.random.default_rng(draw)))
             score = contestant.trained_score(train, asked, classes, rate, draw, length)
             scores[rate] += score / len(TUNING_DRAWS)
-        rates[name, shots] = max(scores, key=scores.get)
+        rates[f"{name}, {shots}"] = max(scores, key=scores.get)
         progress(f"{kind}, {shots} labels, {name}: rates {scores}")
     return rates
 
@@ -228,48 +229,64 @@ def scores_of(kind, tiles, found, rates, seed, length, progress) -> dict[str, fl
         train = tiles.at(per_class(tiles.labels, pool, shots, np.random.default_rng(seed)))
         keras.utils.set_random_seed(seed)
         table[f"{name}, probe, {shots}"] = probed_score(contestant.make(), train, asked)
-        score = contestant.trained_score(train, asked, classes, rates[name, shots], seed, length)
+        score = contestant.trained_score(train, asked, classes, rates[f"{name}, {shots}"], seed, length)
         table[f"{name}, trained, {shots}"] = score
     progress(f"{kind}, seed {seed}: {json.dumps(table)}")
     return table
 
 
-def run(data: Path, seeds, length: Length, progress=print) -> dict:
-    """Scores of all contestants and seeds, and their differences from scratch."""
+def run(data: Path, seeds, length: Length, work: Path, progress=print) -> dict:
+    """Scores of all contestants and seeds, and their differences from scratch; goes on from what lies in `work`."""
     tiles = {kind: read_tiles(data / f"eurosat-{kind}") for kind in SHOTS}
-    shared = np.isin(tiles["rgb"].names, tiles["ms"].names)
-    rates: dict[str, dict] = {}
-    tables: dict[str, list] = {kind: [] for kind in SHOTS}
-    cards = []
+    rates, found = None, {}
     for seed in seeds:
-        _, pool, _ = split(tiles["rgb"], "rgb", seed)
-        images = tiles["rgb"].images[pool[~shared[pool]]]
-        found = {method: pretrained(method, images, seed, length) for method in METHODS}
-        cards.append({method: card for method, (_, card) in found.items()} | {"pool": len(images)})
-        progress(f"seed {seed}: {cards[-1]}")
-        encoders = {method: encoder for method, (encoder, _) in found.items()}
-        for kind in SHOTS:
-            raced = contestants(kind, encoders)
-            if kind not in rates:
-                choose = partial(chosen_rates, kind, tiles[kind], raced, length, progress)
-                rates[kind] = borrowed(rates["rgb"]) if kind == "ms" else choose()
-            tables[kind].append(scores_of(kind, tiles[kind], raced, rates[kind], seed, length, progress))
+        one_seed = partial(_seed_run, tiles, seed, rates, length, progress)
+        found[seed] = remember(work / f"seed {seed} {length.pretraining} {length.training}.json", one_seed)
+        rates = rates or found[seed]["rates"]
+    rows = {kind: [each["accuracy"][kind] for each in found.values()] for kind in SHOTS}
     return {
         "seeds": list(seeds),
         "steps": {"pretraining": length.pretraining, "training": length.training},
-        "rates": {
-            kind: {f"{name}, {shots}": rate for (name, shots), rate in each.items()} for kind, each in rates.items()
-        },
-        "pretraining": cards,
-        "accuracy": {kind: {name: [row[name] for row in rows] for name in rows[0]} for kind, rows in tables.items()},
-        "differences": {kind: differences(kind, rows) for kind, rows in tables.items()},
+        "rates": rates,
+        "pretraining": [each["pretraining"] for each in found.values()],
+        "accuracy": {kind: {name: [row[name] for row in table] for name in table[0]} for kind, table in rows.items()},
+        "differences": {kind: differences(kind, table) for kind, table in rows.items()},
+        "minutes": round(sum(each["minutes"] for each in found.values()), 1),
     }
 
 
-def borrowed(rates: dict) -> dict:
+def _seed_run(tiles, seed, rates, length, progress) -> dict:
+    """Pretrains, chooses rates where none are given, and scores."""
+    start = time.perf_counter()
+    _, pool, _ = split(tiles["rgb"], "rgb", seed)
+    shared = np.isin(tiles["rgb"].names, tiles["ms"].names)
+    images = tiles["rgb"].images[pool[~shared[pool]]]
+    found = {method: pretrained(method, images, seed, length) for method in METHODS}
+    card = {method: card for method, (_, card) in found.items()} | {"pool": len(images)}
+    progress(f"seed {seed}: {card}")
+    raced = {kind: contestants(kind, {method: encoder for method, (encoder, _) in found.items()}) for kind in SHOTS}
+    if rates is None:
+        rates = {"rgb": chosen_rates("rgb", tiles["rgb"], raced["rgb"], length, progress)}
+        rates["ms"] = borrowed(rates["rgb"])
+    tables = {kind: scores_of(kind, tiles[kind], raced[kind], rates[kind], seed, length, progress) for kind in SHOTS}
+    minutes = round((time.perf_counter() - start) / 60, 1)
+    return {"accuracy": tables, "pretraining": card, "rates": rates, "minutes": minutes}
+
+
+def remember(file: Path, compute: Callable[[], dict]) -> dict:
+    """What `compute` gave, now or in a run before."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = file.with_suffix(".incomplete")
+        unfinished.write_text(json.dumps(compute()), encoding="utf-8")
+        unfinished.replace(file)
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def borrowed(rates: dict[str, float]) -> dict[str, float]:
     """Rates of eurosat-ms, of which no tiles are kept: those of RGB, at 5 labels and, for 8, at 5 as well."""
     alike = {"scratch, ResNet": "scratch, ResNet", "SimCLR, by band": "SimCLR"}
-    return {(name, shots): rates[other, 5] for name, other in alike.items() for shots in SHOTS["ms"]}
+    return {f"{name}, {shots}": rates[f"{other}, 5"] for name, other in alike.items() for shots in SHOTS["ms"]}
 
 
 def differences(kind: str, rows) -> dict:
@@ -298,10 +315,9 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="a few steps, to see that it runs: scores mean nothing")
     arguments = parser.parse_args()
     length = Length(8, 4, 16) if arguments.short else Length()
-    start = time.perf_counter()
-    content = run(arguments.data, arguments.seeds, length, partial(print, flush=True))
-    content |= {"short": arguments.short, "minutes": round((time.perf_counter() - start) / 60, 1)}
-    content["eokeras"] = eo.__version__
+    work = arguments.results.with_suffix(".work")
+    content = run(arguments.data, arguments.seeds, length, work, partial(print, flush=True))
+    content |= {"short": arguments.short, "eokeras": eo.__version__}
     arguments.results.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
