@@ -76,7 +76,8 @@ class CollapseGuard(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Checks the views, and measures the embeddings before training."""
         if isinstance(self.model, ViewPretrainer):
-            check_views(self._known_inputs())
+            for trunk in self.model.trunks.values():  # each by itself: one sensor may be changed and another not
+                check_views(self._known_inputs(trunk))
         if self._watched is not self.model:
             self.history, self._earlier_steps, self._epoch_steps, self._checks = [], 0, 0, 0
             self._suspicions, self._judged = 0, 0
@@ -161,8 +162,9 @@ class CollapseGuard(keras.callbacks.Callback):
             self.model.stop_training = True
             warnings.warn(self.collapsed, stacklevel=2)
 
-    def _known_inputs(self) -> dict:
-        names = [tensor.name for trunk in self.model.trunks.values() for tensor in trunk.inputs]
+    def _known_inputs(self, *trunks: keras.Model) -> dict:
+        """The inputs of these trunks, or of all, in all their views."""
+        names = [tensor.name for trunk in trunks or self.model.trunks.values() for tensor in trunk.inputs]
         known = {view for name in names for view in self.model.input_names(name)}
         return {name: values for name, values in self.inputs.items() if name in known}
 

@@ -97,7 +97,7 @@ def check_views(inputs: Mapping[str, np.ndarray]) -> None:
     if (share := max(shares, default=0.0)) > 0.5:
         raise InvalidArgumentError(
             "`inputs` must hold views that differ: give `make_dataset` an `augment` that changes them, drawn anew for "
-            f"each view. Received: equal views of {share:.0%} of the patches."
+            f"each view. Received: equal views of {share:.0%} of the patches in {', '.join(sorted(next(iter(views.values()))))}."
         )
 
 

@@ -26,9 +26,9 @@ from tests.pretrain.cases import DECODER
 PROJECTION = (8, 4)
 
 
-def encoder():
+def encoder(name="x"):
     """Two convolutions: enough to learn colours, and to forget them."""
-    x = keras.Input((16, 16, 3), name="x")
+    x = keras.Input((16, 16, 3), name=name)
     h = keras.layers.Conv2D(16, 3, strides=2, activation="relu", padding="same")(x)
     return keras.Model([x], {"stride_2": keras.layers.Conv2D(16, 3, activation="relu", padding="same")(h)})
 
@@ -107,6 +107,15 @@ def test_fit_refuses_equal_views_before_the_first_step():
         model.fit(data, verbose=0, callbacks=[CollapseGuard(data)])
     for one, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_fit_refuses_equal_views_of_one_sensor_of_two():
+    model = ContrastivePretrainer({name: encoder(name) for name in ("x", "y")}, projection=PROJECTION)
+    model.compile("adam")
+    ((inputs, _),) = views().as_numpy_iterator()
+    inputs |= {f"y_view_{number}": inputs["x_view_1"] for number in (1, 2)}
+    with pytest.raises(InvalidArgumentError, match=r"equal views of 100% of the patches in y\."):
+        model.fit(inputs, verbose=0, callbacks=[CollapseGuard(inputs)])
 
 
 # --- Collapse --------------------------------------------------------------------------------------------------
