@@ -95,9 +95,10 @@ def check_views(inputs: Mapping[str, np.ndarray]) -> None:
             views.setdefault(number, {})[name] = np.asarray(values)
     shares = [_share_of_equal(views[one], views[other]) for one, other in combinations(sorted(views), 2)]
     if (share := max(shares, default=0.0)) > 0.5:
+        names = ", ".join(sorted(next(iter(views.values()))))
         raise InvalidArgumentError(
             "`inputs` must hold views that differ: give `make_dataset` an `augment` that changes them, drawn anew for "
-            f"each view. Received: equal views of {share:.0%} of the patches in {', '.join(sorted(next(iter(views.values()))))}."
+            f"each view. Received: equal views of {share:.0%} of the patches in {names}."
         )
 
 
