@@ -262,6 +262,14 @@ def all_runs(work: Path, entries: Sequence[Entry], rates: Mapping[Entry, float])
     return runs
 
 
+def training_minutes(work: Path, entries: Sequence[Entry]) -> float:
+    """Minutes of training of all trials and runs of these entries, two at a time, in this run and in earlier ones."""
+    names = [f"{seed} {' '.join(entry)}" for entry, seed in product(entries, WORLD_SEEDS)]
+    trials = product(entries, LEARNING_RATES, laboratory.TUNING_SEEDS)
+    names += [f"tuning {seed} {' '.join(entry)} {rate}" for entry, rate, seed in trials]
+    return round(sum(laboratory.remember(work, name, dict)["seconds"] for name in names) / 60 / 2, 1)
+
+
 def averaged(cards: Sequence[dict]) -> dict[str, float]:
     """Task -> its main score, mean over the tuning worlds: a change relative to one small score would decide alone."""
     tasks = [task for task in TASKS if task in cards[0]["scores"]]
@@ -313,7 +321,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path, help="directory for records and finished runs")
     work = parser.parse_args().work
-    start = time.perf_counter()
     laboratory.in_parallel(records_of, [(work, seed) for seed in (*laboratory.TUNING_SEEDS, *WORLD_SEEDS)])
     (seconds,) = laboratory.in_parallel(step_seconds, [(work,)], processes=1)
     measured = (PLAIN, *TWINS.values())
@@ -325,7 +332,7 @@ def main() -> None:
         "worlds": list(WORLD_SEEDS),
         "test_patches": [answer["test_patches"] for answer in runs["100", PLAIN, TIME]],
         "tuning": tables.tuning_table(LEARNING_RATES, rates, tried),
-        "minutes": round((time.perf_counter() - start) / 60, 1),
+        "minutes": training_minutes(work, ENTRIES),
     }
     content = {
         "sharing": sharing,

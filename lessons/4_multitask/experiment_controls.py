@@ -24,7 +24,6 @@ Everything here is simulated: it shows that the method can find an effect, not h
 
 import argparse
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
@@ -138,7 +137,6 @@ def main() -> None:
     work = parser.parse_args().work
     if not (work / "runs" / "step seconds.json").exists():
         parser.error(f"{work} holds no runs of experiment.py, which comes first")
-    start = time.perf_counter()
     entries = [*experiment.ENTRIES, *ENTRIES]
     rates, tried = experiment.choose_rates(experiment.all_trials(work, entries))
     runs = experiment.all_runs(work, entries, rates)
@@ -156,7 +154,7 @@ def main() -> None:
     own = {entry: rates[entry] for entry in ENTRIES}
     content["rules"] |= {
         "tuning": tables.tuning_table(experiment.LEARNING_RATES, own, tried),
-        "minutes": round((time.perf_counter() - start) / 60, 1),
+        "minutes": experiment.training_minutes(work, ENTRIES),
     }
     for name, table in content.items():
         laboratory.write_results(HERE / "results.json", name, table)
