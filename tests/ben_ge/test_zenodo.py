@@ -8,8 +8,8 @@ import subprocess
 import pytest
 
 from eokeras import ben_ge
-from eokeras.ben_ge import zenodo
-from eokeras.ben_ge.zenodo import DownloadError
+from eokeras.ben_ge import http_client
+from eokeras.ben_ge.http_client import DownloadError
 from tests import servers
 from tests.servers import NAME, PART, left
 
@@ -172,14 +172,14 @@ def test_a_pause_that_is_too_long_is_not_made(fetch, server, pauses):
 
 
 def test_failures_count_from_zero_after_headway(fetch, server, monkeypatch):
-    monkeypatch.setattr(zenodo, "_HEADWAY_BYTES", 60_000)
+    monkeypatch.setattr(http_client, "_HEADWAY_BYTES", 60_000)
     server.faults += [servers.cut(140_000)] * 4
     assert fetch(attempts=2).is_dir()
     assert len(server.file_requests) == 5
 
 
 def test_the_same_bytes_again_are_no_headway(fetch, server, monkeypatch):
-    monkeypatch.setattr(zenodo, "_HEADWAY_BYTES", 60_000)
+    monkeypatch.setattr(http_client, "_HEADWAY_BYTES", 60_000)
     server.ranges = False
     server.faults += [servers.cut(140_000)] * 9
     with pytest.raises(DownloadError, match="attempts: 2"):
