@@ -1,4 +1,4 @@
-"""A local server of one record of one file, in the form of Zenodo's, that misbehaves as told.
+"""A local server of records in the form of Zenodo's, that misbehaves as told.
 
     with RecordServer("ben-ge-800.tar.gz", body, record=12941231) as server:
         server.faults += [cut(1000), status(503)]   # for the first two requests of the file; then it behaves
@@ -34,37 +34,71 @@ def left(folder):
     return sorted(path.name for path in (folder / "data").iterdir()) if (folder / "data").exists() else []
 
 
+class Record:
+    """A record of one file or several.
+
+    Attributes:
+        files: name -> bytes; the first is the one that is talked about.
+        ranges: whether Range is honoured.
+        etag: version of its files, with its quotation marks, or None for none.
+        faults: for the next requests of its files, one each.
+        record_faults: for the next requests of the record.
+        listing: what the record says, to be changed by a test.
+    """
+
+    def __init__(self, number, files, ranges=True, etag='"v1"'):
+        self.number, self.files, self.ranges, self.etag = number, dict(files), ranges, etag
+        self.faults, self.record_faults = deque(), deque()
+        entries = [{"key": key, **stated(content)} for key, content in files.items()]
+        links = {"self": "http://192.0.2.1/elsewhere"}
+        self.listing = {"id": number, "files": [{**entry, "links": links} for entry in entries]}
+
+    @property
+    def body(self):
+        return next(iter(self.files.values()))
+
+    def replace(self, content):
+        """Serves other bytes, which the record states."""
+        self.files[next(iter(self.files))] = content
+        self.listing["files"][0] |= stated(content)
+
+
+def stated(content):
+    """What a record says of a file."""
+    return {"size": len(content), "checksum": f"md5:{hashlib.md5(content).hexdigest()}"}
+
+
+def _of_first(name):
+    return property(lambda self: getattr(self.first, name), lambda self, value: setattr(self.first, name, value))
+
+
 class RecordServer(ThreadingHTTPServer):
     """Serves until the `with` statement ends.
 
     Args:
-        name: of the file.
+        name: of the file of the first record, whose attributes are the server's too.
         body: its bytes.
-        record: number of its record.
-        ranges: whether it honours Range.
-        etag: version of the file, with its quotation marks, or None for none.
+        record: number of the record.
 
     Attributes:
-        faults: for the next requests of the file, one each.
-        record_faults: for the next requests of the record.
-        listing: what the record says, to be changed by a test.
+        latest: number of a record -> that of its latest version.
         requests: (path, headers) of every request.
     """
 
     daemon_threads = True
+    faults, record_faults, listing = _of_first("faults"), _of_first("record_faults"), _of_first("listing")
+    body, ranges, etag = _of_first("body"), _of_first("ranges"), _of_first("etag")
 
-    def __init__(self, name, body, record, ranges=True, etag='"v1"'):
+    def __init__(self, name, body, record):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.name, self.body, self.record, self.ranges, self.etag = name, body, record, ranges, etag
-        self.faults, self.record_faults, self.requests = deque(), deque(), []
+        self.first, self.records, self.latest, self.requests = Record(record, {name: body}), {}, {}, []
+        self.records[record], self.replace = self.first, self.first.replace
         self.closing = threading.Event()
-        entry = {"key": name, "size": len(body), "checksum": f"md5:{hashlib.md5(body).hexdigest()}"}
-        self.listing = {"id": record, "files": [{**entry, "links": {"self": "http://192.0.2.1/elsewhere"}}]}
 
-    def replace(self, content):
-        """Serves other bytes, which the record states."""
-        self.body = content
-        self.listing["files"][0] |= {"size": len(content), "checksum": f"md5:{hashlib.md5(content).hexdigest()}"}
+    def add(self, number, files):
+        """Another record."""
+        self.records[number] = Record(number, files)
+        return self.records[number]
 
     @property
     def address(self):
@@ -92,28 +126,31 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
-        server = self.server
-        server.requests.append((self.path, dict(self.headers)))
-        if self.path == f"/api/records/{server.record}":
-            text = json.dumps(server.listing).encode()
-            self.answer(server.record_faults, 200, {"Content-Type": "application/json"}, text)
-        elif self.path == f"/records/{server.record}/files/{server.name}?download=1":
-            self.answer(server.faults, *self.right_answer())
-        else:
+        self.server.requests.append((self.path, dict(self.headers)))
+        asked = re.fullmatch(r"/(?:api/)?records/(\d+)(?:/files/([^?]+)\?download=1|(/versions/latest))?", self.path)
+        record = self.server.records.get(int(asked[1])) if asked else None
+        if record is None or (asked[2] and asked[2] not in record.files):
             self.reply(404, {}, b"")
+        elif asked[3]:
+            number = self.server.latest.get(record.number, record.number)
+            self.reply(301, {"Location": f"{self.server.address}/api/records/{number}"}, b"")
+        elif asked[2]:
+            self.answer(record.faults, *self.right_answer(record, record.files[asked[2]]))
+        else:
+            text = json.dumps(record.listing).encode()
+            self.answer(record.record_faults, 200, {"Content-Type": "application/json"}, text)
 
-    def right_answer(self):
+    def right_answer(self, record, content):
         """Status, headers and bytes as RFC 9110 has them."""
-        server, size = self.server, len(self.server.body)
-        headers = {"Retry-After": "59"}  # Zenodo sends it with every answer
-        headers |= {"ETag": server.etag} if server.etag else {}
+        size, headers = len(content), {"Retry-After": "59"}  # Zenodo sends it with every answer
+        headers |= {"ETag": record.etag} if record.etag else {}
         wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if not server.ranges or not wanted or self.headers.get("If-Range", server.etag) != server.etag:
-            return 200, headers, server.body
+        if not record.ranges or not wanted or self.headers.get("If-Range", record.etag) != record.etag:
+            return 200, headers, content
         first = int(wanted[1])
         if first >= size:
             return 416, headers | {"Content-Range": f"bytes */{size}"}, b""
-        return 206, headers | {"Content-Range": f"bytes {first}-{size - 1}/{size}"}, server.body[first:]
+        return 206, headers | {"Content-Range": f"bytes {first}-{size - 1}/{size}"}, content[first:]
 
     def answer(self, faults, *right):
         if faults:

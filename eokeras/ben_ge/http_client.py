@@ -1,4 +1,4 @@
-"""HTTP with patience: what fails in passing is tried again, with pauses and a limit; what is slow does not last for ever.
+"""HTTP with patience: what fails in passing is tried again, with pauses and a limit, and so is what is far too slow.
 
 HTTP itself is done by requests and urllib3. What stands here is when to try again, when to give up, and in what words.
 
@@ -7,6 +7,7 @@ Reference:
 """
 
 import random
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
@@ -131,9 +132,7 @@ class HttpClient:
                     raise PassingError(f"the server sent {received} bytes in {elapsed_s:.0f} s")
                 begin, received = monotonic(), 0
 
-    def persist(
-        self, attempt: Callable[[], _Result], address: str, furthest: Callable[[], int] = lambda: 0
-    ) -> _Result:
+    def persist(self, attempt: Callable[[], _Result], address: str, furthest: Callable[[], int] = lambda: 0) -> _Result:
         """Tries until it succeeds, or has failed too often without headway.
 
         Args:
@@ -182,7 +181,8 @@ class HttpClient:
             return f"no answer for {self._timeout_s:g} s"
         if any(isinstance(part, urllib3.exceptions.ProtocolError) for part in (error, *error.args)):
             return "the connection was cut"
-        return f"the connection failed ({str(error).rsplit('>: ', 1)[-1]})"
+        inner = getattr(error.args[0], "reason", error) if error.args else error
+        return f"the connection failed ({re.sub(r'^.*?[)>]: ', '', str(inner))})"  # without the object in front
 
 
 def _checked_base(base: str) -> str:
