@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from eokeras.ben_ge.catalogue import ARCHIVES, FULL, Archive
+from eokeras.ben_ge.catalogue import ARCHIVES, FULL
 from eokeras.ben_ge.download_note import note_of, write_note
 from eokeras.ben_ge.layout import CSVS, FILE_ENDINGS, FOLDERS, find_layout
 from eokeras.ben_ge.unpacking import ArchiveError
@@ -35,7 +35,7 @@ def stage(work: Path, name: str, tree: Path, files: Iterable[RemoteFile], say: C
     archive, content, staged = ARCHIVES[name], work / "content", work / "staged"
     if archive.is_part:
         staged.mkdir()
-        _gather_part(content, archive, staged)
+        _gather_part(content, name, staged)
         _leave_out_what_is_there(staged, tree, say)
     else:
         _find_tree(content).rename(staged)
@@ -75,22 +75,23 @@ def _find_tree(directory: Path) -> Path:
     return directory
 
 
-def _gather_part(content: Path, archive: Archive, staged: Path) -> None:
+def _gather_part(content: Path, name: str, staged: Path) -> None:
     """Moves the csvs of the full ben-ge and the raster folder, wherever they lie, and leaves all else."""
+    archive = ARCHIVES[name]
     ending = FILE_ENDINGS[archive.folder] if archive.folder else None
     folders, csvs, others = [], [], []
-    for folder, _, names in os.walk(content):
-        names = [name for name in names if not name.startswith(".")]
-        rasters = [name for name in names if ending and name.endswith(ending)]
-        tables = [name for name in names if any(_is_full(name, kind) for kind in CSVS)]
+    for folder, _, files in os.walk(content):
+        visible = [file for file in files if not file.startswith(".")]
+        rasters = [file for file in visible if ending and file.endswith(ending)]
+        tables = [file for file in visible if any(_is_full(file, kind) for kind in CSVS)]
         folders += [Path(folder)] if rasters else []
-        csvs += [Path(folder, name) for name in tables]
-        others += sorted({*names}.difference(rasters, tables))[:5] if len(others) < 5 else []
+        csvs += [Path(folder, file) for file in tables]
+        others += sorted({*visible}.difference(rasters, tables))[:5] if len(others) < 5 else []
     received = f"Received: {[path.name for path in csvs]} and others, such as {others[:5]}."
     if archive.folder and len(folders) != 1:
-        raise ArchiveError(f"The archive must hold rasters *{ending} in one folder, not {len(folders)}. {received}")
+        raise ArchiveError(f"{name} must hold rasters *{ending} in one folder, not {len(folders)}. {received}")
     if archive.csv and not any(_is_full(path.name, archive.csv) for path in csvs):
-        raise ArchiveError(f"The archive must hold the csv `{archive.csv}` of {FULL}. {received}")
+        raise ArchiveError(f"{name} must hold the csv `{archive.csv}` of {FULL}. {received}")
     for path in csvs:
         path.replace(staged / path.name)
     if archive.folder:
