@@ -8,6 +8,7 @@
 The answer that would be right is a status, headers and the bytes; a fault gets it and sends another.
 """
 
+import gzip
 import hashlib
 import json
 import re
@@ -83,6 +84,7 @@ class RecordServer(ThreadingHTTPServer):
     Attributes:
         latest: number of a record -> that of its latest version.
         requests: (path, headers) of every request.
+        last_status: the status that was sent last.
     """
 
     daemon_threads = True
@@ -93,7 +95,7 @@ class RecordServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.first, self.records, self.latest, self.requests = Record(record, {name: body}), {}, {}, []
         self.records[record], self.replace = self.first, self.first.replace
-        self.closing = threading.Event()
+        self.closing, self.last_status = threading.Event(), None
 
     def add(self, number, files):
         """Another record."""
@@ -124,6 +126,10 @@ class RecordServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
+
+    def send_response(self, code, message=None):
+        self.server.last_status = code
+        super().send_response(code, message)
 
     def do_GET(self):
         self.server.requests.append((self.path, dict(self.headers)))
@@ -200,6 +206,20 @@ def stall(after):
     return fault
 
 
+def drip(after):
+    """Sends so many bytes, then one every twentieth of a second: no read ever times out."""
+
+    def fault(handler, code, headers, data):
+        handler.reply(code, headers, data[:after], length=len(data))
+        for place in range(after, len(data)):
+            handler.wfile.write(data[place : place + 1])
+            handler.wfile.flush()
+            if handler.server.closing.wait(0.05):
+                return
+
+    return fault
+
+
 def silence(handler, *right):
     """Not even a status."""
     handler.server.closing.wait(10)
@@ -222,6 +242,31 @@ def without_length(after=None, repeat=1):
         handler.wfile.write(data[:after] * repeat)
 
     return fault
+
+
+def in_broken_chunks(after):
+    """Chunked transfer of so many bytes, then something that is no size of a chunk."""
+
+    def fault(handler, code, headers, data):
+        handler.protocol_version = "HTTP/1.1"
+        handler.send_response(code)
+        for key, value in ({"Transfer-Encoding": "chunked"} | headers).items():
+            handler.send_header(key, value)
+        handler.end_headers()
+        handler.wfile.write(b"%x\r\n%b\r\nno size\r\n" % (after, data[:after]))
+        handler.close_connection = True
+
+    return fault
+
+
+def garbage(handler, *right):
+    """Not HTTP."""
+    handler.wfile.write(b"\x16\x03\x01 what is this\r\n\r\n")
+
+
+def packed_on_the_way(handler, code, headers, data):
+    """Compressed though the client asked for the bytes as they are."""
+    handler.reply(code, headers | {"Content-Encoding": "gzip"}, gzip.compress(data, 1))
 
 
 def redirect(address):

@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from tests.servers import NAME, PART, left, packed
 from tests.trees import write_tree
 
 ROOT = Path(__file__).parents[2]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1"}
 
 
 # ---- The whole way ---------------------------------------------------------------------------------------------
@@ -258,12 +261,43 @@ ben_ge.download("ben-ge-800", sys.argv[1], base=sys.argv[2])
 
 def test_killed_while_unpacking(fetch, server, published, tmp_path):
     command = [sys.executable, "-c", KILLED, str(tmp_path / "data"), server.address]
-    done = subprocess.run(command, capture_output=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    done = subprocess.run(command, capture_output=True, cwd=ROOT, env=ENVIRONMENT)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert left(tmp_path) == [f".{NAME}.incomplete", PART, f"{PART}.json"]
     server.requests.clear()
     assert ben_ge.open_source(fetch()).patch_ids == tuple(sorted(published[0]))
     assert server.file_requests == []  # what had arrived was whole
+    assert left(tmp_path) == [NAME]
+
+
+def test_killed_while_downloading(fetch, server, tmp_path):
+    sent = threading.Event()
+
+    def half(handler, code, headers, data):
+        handler.reply(code, headers, data[:300_000], length=len(data))
+        handler.wfile.flush()
+        sent.set()
+        handler.server.closing.wait(30)
+
+    server.faults.append(half)
+    command = [
+        sys.executable,
+        "-c",
+        "from eokeras import ben_ge; import sys; ben_ge.download(*sys.argv[1:3], base=sys.argv[3])",
+    ]
+    process = subprocess.Popen([*command, NAME, str(tmp_path / "data"), server.address], cwd=ROOT, env=ENVIRONMENT)
+    path = tmp_path / "data" / PART
+    assert sent.wait(60)
+    deadline = time.monotonic() + 60
+    while not path.exists() or path.stat().st_size < 200_000:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    kept = path.stat().st_size
+    assert path.read_bytes() == server.body[:kept]
+    assert fetch().is_dir()
+    assert server.file_requests[1]["Range"] == f"bytes={kept}-"
     assert left(tmp_path) == [NAME]
 
 
