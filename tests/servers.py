@@ -165,8 +165,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.reply(*right)
 
     def reply(self, code, headers, data, length=None):
-        """Sends `data`, announced as `length` bytes where that is given."""
-        self.send_response(code)
+        """Sends `data`, announced as `length` bytes where that is given; a Date among the headers is the only one."""
+        self.send_response(code) if "Date" not in headers else self.send_response_only(code)
         for key, value in ({"Content-Length": len(data) if length is None else length} | headers).items():
             self.send_header(key, str(value))
         self.end_headers()

@@ -89,7 +89,7 @@ def download(
 
     server = connect()
     tasks = [DownloadTask(archive, tree, keep_archive) for archive in archives_of(name)]
-    tasks = [task for task in tasks if task.is_staged or not is_whole(tree, task.name)]
+    tasks = [task for task in tasks if (task.archive.is_part and task.is_staged) or not is_whole(tree, task.name)]
     for task in tasks:
         task.list_files(_look_up(server, task.name))
     try:

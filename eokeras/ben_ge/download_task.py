@@ -118,12 +118,15 @@ class DownloadTask:
         self.finish()
 
     def finish(self) -> None:
-        """Puts what is unpacked and whole in its place, and removes the archive."""
-        staging.place(self._work, self.name, self._tree)
+        """Removes the archive, which is needed no more, and puts what was unpacked in its place.
+
+        In this order, a run that is killed amid it leaves nothing that the next one does not find.
+        """
         for file, part in self.missing.items():
             if self._keep and part.size:
                 part.move(self._tree.with_name(file.name))
             part.remove()
+        staging.place(self._work, self.name, self._tree)
 
 
 def _check_kept(path: Path, file: RemoteFile) -> None:

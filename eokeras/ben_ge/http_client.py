@@ -9,8 +9,9 @@ Reference:
 import random
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
+from email.utils import parsedate_to_datetime
 from time import monotonic
 from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -65,7 +66,7 @@ class HttpClient:
         attempts: how many failures in a row are too many. A timeout, a cut connection, a wrong length and
             the statuses 408, 425, 429 and 5xx are tried again, others are not.
         wait_s: pause in seconds before the second attempt; doubles with each, up to a minute. A server's
-            Retry-After in seconds counts instead, up to five minutes.
+            Retry-After counts instead, up to five minutes.
         timeout_s: seconds without an answer, without a byte, or with less than a kilobyte a second, after which
             an attempt has failed.
         say: told, in a sentence, of every failure after which it goes on.
@@ -113,8 +114,8 @@ class HttpClient:
         response.close()
         if status in _PASSING:
             # Zenodo sends Retry-After with every answer; it counts where the server is busy.
-            asked = response.headers.get("Retry-After") if status in (429, 503) else None
-            raise PassingError(f"status {status} {response.reason}", _seconds(asked))
+            asked_s = _seconds(response.headers) if status in (429, 503) else None
+            raise PassingError(f"status {status} {response.reason}", asked_s)
         raise DownloadError(f"{address} must be served. Received: status {status} {response.reason}.")
 
     def stream(self, response: requests.Response) -> Iterator[bytes]:
@@ -195,6 +196,13 @@ def _checked_base(base: str) -> str:
     return base.rstrip("/")
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """Seconds of a Retry-After as Zenodo sends it; None for a date, which leaves the pause to the client."""
-    return float(retry_after) if retry_after is not None and retry_after.strip().isdecimal() else None
+def _seconds(headers: Mapping[str, str]) -> float | None:
+    """Pause that an answer asks for by Retry-After, a number of seconds or a date; None where it is neither."""
+    asked = headers.get("Retry-After", "").strip()
+    if asked.isdecimal():
+        return float(asked)
+    try:
+        now = parsedate_to_datetime(headers["Date"])  # by the server's clock, whatever the one here says
+        return max(0.0, (parsedate_to_datetime(asked) - now).total_seconds())
+    except (KeyError, ValueError, TypeError):
+        return None

@@ -51,6 +51,7 @@ def is_staged(work: Path) -> bool:
 def place(work: Path, name: str, tree: Path) -> None:
     """Moves `work/whole` to its tree, what is left of it after an interruption too, and removes `work`."""
     whole = work / "whole"
+    shutil.rmtree(work / "content", ignore_errors=True)
     if ARCHIVES[name].is_part:
         tree.mkdir(parents=True, exist_ok=True)
         note = note_of(whole, name)

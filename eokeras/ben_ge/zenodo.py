@@ -83,7 +83,7 @@ class Zenodo:
         """
         address = f"{self.base}/api/records/{record}" + ("/versions/latest" if latest else "")
         number, entries = self._read_entries(address)
-        if latest and (not isinstance(number, int) or isinstance(number, bool)):
+        if latest and not str(number).isdecimal():
             raise DownloadError(f"{address} must state the number of the record. Received: id={number!r}.")
         found = [entry for name, entry in sorted(entries.items()) if name.endswith(endings)]
         if not found or not all(_PLAIN_NAME.fullmatch(entry["key"]) for entry in found):
@@ -91,7 +91,7 @@ class Zenodo:
                 f"{address} must list files with plain names that end in {' or '.join(endings)}. "
                 f"Received: {sorted(entries)}."
             )
-        return [_remote_file(address, number if latest else record, entry) for entry in found]
+        return [_remote_file(address, int(number) if latest else record, entry) for entry in found]
 
     def fetch(self, file: RemoteFile, part: Part, progress: Callable[[int], None] = lambda done: None) -> None:
         """Completes the part of a file that is on disk, and checks its size and md5 sum.

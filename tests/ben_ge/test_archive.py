@@ -270,6 +270,18 @@ def test_killed_while_unpacking(fetch, server, published, tmp_path):
     assert left(tmp_path) == [NAME]
 
 
+def test_killed_before_the_last_step(fetch, server, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(download_task.staging, "place", lambda *_: (_ for _ in ()).throw(SystemExit("killed")))
+        with pytest.raises(SystemExit):
+            fetch()
+    assert left(tmp_path) == [f".{NAME}.incomplete"]
+    server.requests.clear()
+    assert (fetch() / "ben-ge-800_meta.csv").is_file()
+    assert server.file_requests == []
+    assert left(tmp_path) == [NAME]
+
+
 def test_killed_while_downloading(fetch, server, tmp_path):
     sent = threading.Event()
 

@@ -278,6 +278,7 @@ def test_killed_while_a_part_is_put_in_its_place(fetch, server, tmp_path, monkey
         with pytest.raises(SystemExit):
             fetch("ben-ge-dem")
     assert "ben-ge-dem_archive.json" not in done  # the note comes last of three
+    assert ".ben-ge-dem.part" not in left(tmp_path)  # once all is in its place, nobody would look for it
     server.requests.clear()
     tree = fetch("ben-ge-dem")
     assert server.file_requests == []

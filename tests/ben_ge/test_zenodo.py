@@ -98,7 +98,6 @@ def test_the_record_is_asked_again_too(fetch, server, pauses):
 def test_a_pause_that_the_server_asks_for(fetch, server, pauses):
     server.faults += [
         servers.status(429, Retry_After="7"),
-        servers.status(503, Retry_After="Wed, 21 Oct 2215 07:28:00 GMT"),  # a date asks for no number of seconds
         servers.status(429, Retry_After="soon"),
         servers.status(500, Retry_After="200"),  # counts with 429 and 503 alone
     ]
@@ -106,7 +105,16 @@ def test_a_pause_that_the_server_asks_for(fetch, server, pauses):
     assert pauses[0] == 7
     assert 1 <= pauses[1] <= 2
     assert 2 <= pauses[2] <= 4
-    assert 4 <= pauses[3] <= 8
+
+
+def test_a_pause_until_a_date(fetch, server, pauses):
+    """By the clock of the server, which stands in its answer."""
+    answer = {"Date": "Wed, 21 Oct 2015 07:28:00 GMT"}
+    for until in ("07:30:05", "07:20:00"):
+        changes = answer | {"Retry-After": f"Wed, 21 Oct 2015 {until} GMT"}
+        server.faults.append(lambda handler, *right, changes=changes: handler.reply(503, changes, b""))
+    assert fetch().is_dir()
+    assert pauses == [125, 0]
 
 
 def test_pauses_double_up_to_a_minute_and_attempts_have_a_limit(fetch, server, pauses, tmp_path):
