@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from eokeras.ben_ge.bigearthnet import WHERE_IT_COMES_FROM
 from eokeras.ben_ge.catalogue import ARCHIVES, FULL, NAMES, archives_of, tree_of
-from eokeras.ben_ge.download_note import is_whole
 from eokeras.ben_ge.download_task import DownloadTask
 from eokeras.ben_ge.transfer_bar import TransferBar
 from eokeras.ben_ge.zenodo import ADDRESS, RemoteFile, Zenodo
@@ -43,9 +42,9 @@ def download(
 
     The record says how large an archive is and what md5 sum it has; both are checked. A download that
     was cut goes on where it ended, in this call or in the next. The tree appears under its name when it is
-    whole, and a whole one is returned without any request. The disk that archive and tree take is checked
-    beforehand: never more than the result and one archive, which is fetched while others are, and unpacked after
-    them. One that unpacks to more than twice what its tree should take is refused on the way.
+    whole, and a whole one is returned without any request. The disk that it takes is checked beforehand: never more
+    than the result and one archive, since three are fetched at a time, but unpacked one after the other. An archive
+    that unpacks to more than twice what its tree should take is refused on the way.
 
     The Sentinel patches of the full ben-ge are BigEarthNet's, which is not fetched: `check_bigearthnet` checks a copy.
 
@@ -89,7 +88,7 @@ def download(
 
     server = connect()
     tasks = [DownloadTask(archive, tree, keep_archive) for archive in archives_of(name)]
-    tasks = [task for task in tasks if (task.archive.is_part and task.is_staged) or not is_whole(tree, task.name)]
+    tasks = [task for task in tasks if not task.is_done()]
     for task in tasks:
         task.list_files(_look_up(server, task.name))
     try:
@@ -99,7 +98,7 @@ def download(
                 stack.enter_context(task)
                 if task.is_staged:
                     task.finish()
-            tasks = [task for task in tasks if not is_whole(tree, task.name)]  # another process may just have ended
+            tasks = [task for task in tasks if not task.is_done()]  # another process may just have ended
             if tasks:
                 for task in tasks:
                     task.prepare()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from eokeras.ben_ge import staging
 from eokeras.ben_ge.catalogue import ARCHIVES
+from eokeras.ben_ge.download_note import is_whole
 from eokeras.ben_ge.part import Part
 from eokeras.ben_ge.transfer_bar import TransferBar
 from eokeras.ben_ge.unpacking import ArchiveError, unpack
@@ -57,6 +58,17 @@ class DownloadTask:
     def is_staged(self) -> bool:
         """Whether an earlier run unpacked it and was killed before all was in its place."""
         return staging.is_staged(self._work)
+
+    def is_done(self) -> bool:
+        """Whether the tree has it, whole; what a run left that was killed right then is removed.
+
+        Raises:
+            TargetExistsError: something else lies in its place, or it is no longer whole.
+        """
+        if (self.archive.is_part and self.is_staged) or not is_whole(self._tree, self.name):
+            return False
+        shutil.rmtree(self._work, ignore_errors=True)
+        return True
 
     @property
     def missing(self) -> dict[RemoteFile, Part]:
@@ -122,9 +134,10 @@ class DownloadTask:
 
         In this order, a run that is killed amid it leaves nothing that the next one does not find.
         """
-        for file, part in self.missing.items():
-            if self._keep and part.size:
-                part.move(self._tree.with_name(file.name))
+        for file, part in self._parts.items():
+            target = self._tree.with_name(file.name)
+            if self._keep and part.size == file.size and not os.path.lexists(target):
+                part.move(target)
             part.remove()
         staging.place(self._work, self.name, self._tree)
 

@@ -118,9 +118,11 @@ def test_limits_follow_from_what_is_stated(fetch, server, tmp_path, monkeypatch)
 def test_a_whole_tree_is_returned_without_a_request(fetch, server, tmp_path):
     tree = fetch()
     (tree / "dem" / "added.aux.xml").write_text("a viewer's file")
+    (tmp_path / "data" / f".{NAME}.incomplete").mkdir()  # left by a run that was killed with its last step
     server.requests.clear()
     assert fetch() == tree
     assert server.requests == []
+    assert left(tmp_path) == [NAME]
 
 
 @pytest.mark.parametrize(
@@ -280,6 +282,23 @@ def test_killed_before_the_last_step(fetch, server, tmp_path, monkeypatch):
     assert (fetch() / "ben-ge-800_meta.csv").is_file()
     assert server.file_requests == []
     assert left(tmp_path) == [NAME]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_an_archive_beside_the_beginning_of_its_download(fetch, server, tmp_path, monkeypatch, killed):
+    kept = tmp_path / "data" / "ben-ge-800.tar.gz"
+    server.faults.append(servers.cut(300_000))
+    with pytest.raises(OSError, match="attempts: 1"):
+        fetch(attempts=1)
+    kept.write_bytes(server.body)
+    if killed:
+        with monkeypatch.context() as patch:
+            patch.setattr(download_task.staging, "place", lambda *_: (_ for _ in ()).throw(SystemExit("killed")))
+            with pytest.raises(SystemExit):
+                fetch(keep_archive=True)
+    assert fetch(keep_archive=True).is_dir()
+    assert kept.read_bytes() == server.body
+    assert left(tmp_path) == [NAME, "ben-ge-800.tar.gz"]
 
 
 def test_killed_while_downloading(fetch, server, tmp_path):
