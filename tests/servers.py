@@ -206,16 +206,17 @@ def stall(after):
     return fault
 
 
-def drip(after):
-    """Sends so many bytes, then one every twentieth of a second: no read ever times out."""
+def drip(after, for_s=20):
+    """Sends so many bytes, then one every twentieth of a second, so that no read ever times out; in the end the rest."""
 
     def fault(handler, code, headers, data):
         handler.reply(code, headers, data[:after], length=len(data))
-        for place in range(after, len(data)):
+        end = after + int(for_s / 0.05)
+        for place in range(after, end):
             handler.wfile.write(data[place : place + 1])
-            handler.wfile.flush()
             if handler.server.closing.wait(0.05):
                 return
+        handler.wfile.write(data[end:])
 
     return fault
 
