@@ -207,7 +207,7 @@ def stall(after):
 
 
 def drip(after, for_s=20):
-    """Sends so many bytes, then one every twentieth of a second, so that no read ever times out; in the end the rest."""
+    """Sends so many bytes, then one every twentieth of a second: no read ever times out. In the end the rest."""
 
     def fault(handler, code, headers, data):
         handler.reply(code, headers, data[:after], length=len(data))
