@@ -80,11 +80,13 @@ def _gather_part(content: Path, name: str, staged: Path) -> None:
     """Moves the csvs of the full ben-ge and the raster folder, wherever they lie, and leaves all else."""
     archive = ARCHIVES[name]
     ending = FILE_ENDINGS[archive.folder] if archive.folder else None
+    of_other_parts = {other.csv for other in ARCHIVES.values()} - {archive.csv}
+    kinds = [kind for kind in CSVS if kind not in of_other_parts]
     folders, csvs, others = [], [], []
     for folder, _, files in os.walk(content):
         visible = [file for file in files if not file.startswith(".")]
         rasters = [file for file in visible if ending and file.endswith(ending)]
-        tables = [file for file in visible if any(_is_full(file, kind) for kind in CSVS)]
+        tables = [file for file in visible if any(_is_full(file, kind) for kind in kinds)]
         folders += [Path(folder)] if rasters else []
         csvs += [Path(folder, file) for file in tables]
         others += sorted({*visible}.difference(rasters, tables))[:5] if len(others) < 5 else []

@@ -315,6 +315,14 @@ def test_a_csv_beside_the_archive(fetch, server, tmp_path, parts):
     assert left(tmp_path) == ["ben-ge"]
 
 
+def test_a_csv_that_another_part_is_for_is_left_to_it(fetch, server, tmp_path):
+    write_tree(tmp_path / "tree", 1, name="ben-ge")
+    server.replace(packed(copied(tmp_path / "tree", tmp_path / "part", "dem", "ben-ge_era-5.csv")))
+    tree = fetch("ben-ge-dem")
+    assert not (tree / "ben-ge_era-5.csv").exists()
+    assert (fetch() / "ben-ge_era-5.csv").is_file()
+
+
 @pytest.mark.parametrize("case", ["no-rasters", "two-folders", "no-csv", "csv-of-another"])
 def test_an_archive_of_something_else_leaves_nothing(fetch, server, tmp_path, case):
     write_tree(tmp_path / "tree", 2, name="ben-ge")
