@@ -1,4 +1,4 @@
-"""A local server of one record of one file, in the form of Zenodo's, that misbehaves as told.
+"""A local server of records in the form of Zenodo's, that misbehaves as told.
 
     with RecordServer("ben-ge-800.tar.gz", body, record=12941231) as server:
         server.faults += [cut(1000), status(503)]   # for the first two requests of the file; then it behaves
@@ -8,6 +8,7 @@
 The answer that would be right is a status, headers and the bytes; a fault gets it and sends another.
 """
 
+import gzip
 import hashlib
 import json
 import re
@@ -34,37 +35,72 @@ def left(folder):
     return sorted(path.name for path in (folder / "data").iterdir()) if (folder / "data").exists() else []
 
 
+class Record:
+    """A record of one file or several.
+
+    Attributes:
+        files: name -> bytes; the first is the one that is talked about.
+        ranges: whether Range is honoured.
+        etag: version of its files, with its quotation marks, or None for none.
+        faults: for the next requests of its files, one each.
+        record_faults: for the next requests of the record.
+        listing: what the record says, to be changed by a test.
+    """
+
+    def __init__(self, number, files, ranges=True, etag='"v1"'):
+        self.number, self.files, self.ranges, self.etag = number, dict(files), ranges, etag
+        self.faults, self.record_faults = deque(), deque()
+        entries = [{"key": key, **stated(content)} for key, content in files.items()]
+        links = {"self": "http://192.0.2.1/elsewhere"}
+        self.listing = {"id": number, "files": [{**entry, "links": links} for entry in entries]}
+
+    @property
+    def body(self):
+        return next(iter(self.files.values()))
+
+    def replace(self, content):
+        """Serves other bytes, which the record states."""
+        self.files[next(iter(self.files))] = content
+        self.listing["files"][0] |= stated(content)
+
+
+def stated(content):
+    """What a record says of a file."""
+    return {"size": len(content), "checksum": f"md5:{hashlib.md5(content).hexdigest()}"}
+
+
+def _of_first(name):
+    return property(lambda self: getattr(self.first, name), lambda self, value: setattr(self.first, name, value))
+
+
 class RecordServer(ThreadingHTTPServer):
     """Serves until the `with` statement ends.
 
     Args:
-        name: of the file.
+        name: of the file of the first record, whose attributes are the server's too.
         body: its bytes.
-        record: number of its record.
-        ranges: whether it honours Range.
-        etag: version of the file, with its quotation marks, or None for none.
+        record: number of the record.
 
     Attributes:
-        faults: for the next requests of the file, one each.
-        record_faults: for the next requests of the record.
-        listing: what the record says, to be changed by a test.
+        latest: number of a record -> that of its latest version.
         requests: (path, headers) of every request.
+        last_status: the status that was sent last.
     """
 
     daemon_threads = True
+    faults, record_faults, listing = _of_first("faults"), _of_first("record_faults"), _of_first("listing")
+    body, ranges, etag = _of_first("body"), _of_first("ranges"), _of_first("etag")
 
-    def __init__(self, name, body, record, ranges=True, etag='"v1"'):
+    def __init__(self, name, body, record):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.name, self.body, self.record, self.ranges, self.etag = name, body, record, ranges, etag
-        self.faults, self.record_faults, self.requests = deque(), deque(), []
-        self.closing = threading.Event()
-        entry = {"key": name, "size": len(body), "checksum": f"md5:{hashlib.md5(body).hexdigest()}"}
-        self.listing = {"id": record, "files": [{**entry, "links": {"self": "http://192.0.2.1/elsewhere"}}]}
+        self.first, self.records, self.latest, self.requests = Record(record, {name: body}), {}, {}, []
+        self.records[record], self.replace = self.first, self.first.replace
+        self.closing, self.last_status = threading.Event(), None
 
-    def replace(self, content):
-        """Serves other bytes, which the record states."""
-        self.body = content
-        self.listing["files"][0] |= {"size": len(content), "checksum": f"md5:{hashlib.md5(content).hexdigest()}"}
+    def add(self, number, files):
+        """Another record."""
+        self.records[number] = Record(number, files)
+        return self.records[number]
 
     @property
     def address(self):
@@ -91,29 +127,36 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-    def do_GET(self):
-        server = self.server
-        server.requests.append((self.path, dict(self.headers)))
-        if self.path == f"/api/records/{server.record}":
-            text = json.dumps(server.listing).encode()
-            self.answer(server.record_faults, 200, {"Content-Type": "application/json"}, text)
-        elif self.path == f"/records/{server.record}/files/{server.name}?download=1":
-            self.answer(server.faults, *self.right_answer())
-        else:
-            self.reply(404, {}, b"")
+    def send_response(self, code, message=None):
+        self.server.last_status = code
+        super().send_response(code, message)
 
-    def right_answer(self):
+    def do_GET(self):
+        self.server.requests.append((self.path, dict(self.headers)))
+        asked = re.fullmatch(r"/(?:api/)?records/(\d+)(?:/files/([^?]+)\?download=1|(/versions/latest))?", self.path)
+        record = self.server.records.get(int(asked[1])) if asked else None
+        if record is None or (asked[2] and asked[2] not in record.files):
+            self.reply(404, {}, b"")
+        elif asked[3]:
+            number = self.server.latest.get(record.number, record.number)
+            self.reply(301, {"Location": f"{self.server.address}/api/records/{number}"}, b"")
+        elif asked[2]:
+            self.answer(record.faults, *self.right_answer(record, record.files[asked[2]]))
+        else:
+            text = json.dumps(record.listing).encode()
+            self.answer(record.record_faults, 200, {"Content-Type": "application/json"}, text)
+
+    def right_answer(self, record, content):
         """Status, headers and bytes as RFC 9110 has them."""
-        server, size = self.server, len(self.server.body)
-        headers = {"Retry-After": "59"}  # Zenodo sends it with every answer
-        headers |= {"ETag": server.etag} if server.etag else {}
+        size, headers = len(content), {"Retry-After": "59"}  # Zenodo sends it with every answer
+        headers |= {"ETag": record.etag} if record.etag else {}
         wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if not server.ranges or not wanted or self.headers.get("If-Range", server.etag) != server.etag:
-            return 200, headers, server.body
+        if not record.ranges or not wanted or self.headers.get("If-Range", record.etag) != record.etag:
+            return 200, headers, content
         first = int(wanted[1])
         if first >= size:
             return 416, headers | {"Content-Range": f"bytes */{size}"}, b""
-        return 206, headers | {"Content-Range": f"bytes {first}-{size - 1}/{size}"}, server.body[first:]
+        return 206, headers | {"Content-Range": f"bytes {first}-{size - 1}/{size}"}, content[first:]
 
     def answer(self, faults, *right):
         if faults:
@@ -122,8 +165,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.reply(*right)
 
     def reply(self, code, headers, data, length=None):
-        """Sends `data`, announced as `length` bytes where that is given."""
-        self.send_response(code)
+        """Sends `data`, announced as `length` bytes where that is given; a Date among the headers is the only one."""
+        self.send_response(code) if "Date" not in headers else self.send_response_only(code)
         for key, value in ({"Content-Length": len(data) if length is None else length} | headers).items():
             self.send_header(key, str(value))
         self.end_headers()
@@ -163,6 +206,21 @@ def stall(after):
     return fault
 
 
+def drip(after, for_s=20):
+    """Sends so many bytes, then one every twentieth of a second: no read ever times out. In the end the rest."""
+
+    def fault(handler, code, headers, data):
+        handler.reply(code, headers, data[:after], length=len(data))
+        end = after + int(for_s / 0.05)
+        for place in range(after, end):
+            handler.wfile.write(data[place : place + 1])
+            if handler.server.closing.wait(0.05):
+                return
+        handler.wfile.write(data[end:])
+
+    return fault
+
+
 def silence(handler, *right):
     """Not even a status."""
     handler.server.closing.wait(10)
@@ -185,6 +243,31 @@ def without_length(after=None, repeat=1):
         handler.wfile.write(data[:after] * repeat)
 
     return fault
+
+
+def in_broken_chunks(after):
+    """Chunked transfer of so many bytes, then something that is no size of a chunk."""
+
+    def fault(handler, code, headers, data):
+        handler.protocol_version = "HTTP/1.1"
+        handler.send_response(code)
+        for key, value in ({"Transfer-Encoding": "chunked"} | headers).items():
+            handler.send_header(key, value)
+        handler.end_headers()
+        handler.wfile.write(b"%x\r\n%b\r\nno size\r\n" % (after, data[:after]))
+        handler.close_connection = True
+
+    return fault
+
+
+def garbage(handler, *right):
+    """Not HTTP."""
+    handler.wfile.write(b"\x16\x03\x01 what is this\r\n\r\n")
+
+
+def packed_on_the_way(handler, code, headers, data):
+    """Compressed though the client asked for the bytes as they are."""
+    handler.reply(code, headers | {"Content-Encoding": "gzip"}, gzip.compress(data, 1))
 
 
 def redirect(address):

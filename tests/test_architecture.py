@@ -62,7 +62,19 @@ ROOMS = (
 # Rooms of several files, in their own order: a file may import only the files before it.
 SPLIT_ROOMS = {
     "ben_ge.source": ("places", "layout", "tables", "index_files", "labels", "rasters", "source"),
-    "ben_ge.archive": ("part", "unpacking", "zenodo", "archive"),
+    "ben_ge.archive": (
+        "catalogue",
+        "bigearthnet",
+        "part",
+        "unpacking",
+        "http_client",
+        "zenodo",
+        "transfer_bar",
+        "download_note",
+        "staging",
+        "download_task",
+        "archive",
+    ),
     "ben_ge.splits": ("splits", "label_subsets"),
     "ben_ge.builder": ("statistics", "records", "patch_table", "label_budget", "builder"),
     "models.encoders": ("contract", "convolutional", "residual", "transformer", "scalars"),

@@ -4,6 +4,7 @@ from eokeras._lazy import lazy
 
 _NAMES = {
     "World": "eokeras.ben_ge.simulator",
+    "check_bigearthnet": "eokeras.ben_ge.bigearthnet",
     "convert": "eokeras.ben_ge.builder",
     "download": "eokeras.ben_ge.archive",
     "draw_labels": "eokeras.ben_ge.label_budget",

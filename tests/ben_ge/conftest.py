@@ -25,10 +25,10 @@ def server(published, monkeypatch):
 @pytest.fixture
 def pauses(monkeypatch):
     """The pauses in seconds that would have been made."""
-    from eokeras.ben_ge import zenodo
+    from eokeras.ben_ge.http_client import HttpClient
 
     made = []
-    monkeypatch.setattr(zenodo, "sleep", made.append)
+    monkeypatch.setattr(HttpClient, "_rest", lambda client, pause_s: made.append(pause_s))
     return made
 
 

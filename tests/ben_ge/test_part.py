@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from eokeras.ben_ge.http_client import DownloadError
 from eokeras.ben_ge.unpacking import ArchiveError
-from eokeras.ben_ge.zenodo import DownloadError
 from eokeras.errors import UnwritableError
 from tests import servers
 from tests.servers import NAME, PART, left

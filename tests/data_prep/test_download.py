@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from eokeras import command_line
+from eokeras.ben_ge import open_source
 from tests import servers
 from tests.trees import write_tree
 
@@ -66,8 +68,64 @@ def test_an_error_is_one_plain_line(tmp_path, server, capsys, monkeypatch):
 
 
 def test_an_unknown_name(tmp_path, capsys):
-    status, lines = in_process(capsys, "ben-ge", tmp_path / "data")
+    status, lines = in_process(capsys, "ben-ge-9", tmp_path / "data")
     assert status == 1
-    assert lines[-1].endswith(": `name` must be one of ['ben-ge-800', 'ben-ge-8k']. Received: name='ben-ge'.")
+    names = "'ben-ge-800', 'ben-ge-8k', 'ben-ge-dem', 'ben-ge-esaworldcover', 'ben-ge-era-5', 'ben-ge'"
+    assert lines[-1].endswith(f": `name` must be one of [{names}]. Received: name='ben-ge-9'.")
     assert len(lines) == 1
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.fixture
+def full(tmp_path, monkeypatch):
+    """Server of the parts of a full ben-ge of three patches, and the tree that they were packed from."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    tree = tmp_path / "ben-ge"
+    write_tree(tree, 3, labels=True)
+    records = {"dem": 8129350, "esaworldcover": 8129666, "ben-ge_era-5.csv": 8129412}
+    packed = {}
+    for entry, record in records.items():
+        folder = tmp_path / f"part-{record}"
+        folder.mkdir()
+        for name in (entry, "ben-ge_meta.csv"):
+            (shutil.copytree if (tree / name).is_dir() else shutil.copy)(tree / name, folder / name)
+        packed[record] = servers.packed(folder)
+    with servers.RecordServer("a.tar.gz", packed[8129350], record=8129350) as running:
+        for record in (8129666, 8129412):
+            running.add(record, {"a.tar.gz": packed[record]})
+        yield running, tree
+
+
+def test_parts_of_the_full_set_and_a_local_copy_of_bigearthnet(tmp_path, full, capsys):
+    server, tree = full
+    sensors = ["--sentinel-2", str(tree / "sentinel-2"), "--sentinel-1", str(tree / "sentinel-1")]
+    arguments = ["ben-ge", str(tmp_path / "data"), "--base", server.address, *sensors]
+    script.main(script.make_parser().parse_args(arguments))
+    place = tmp_path / "data" / "ben-ge"
+    assert capsys.readouterr().out.splitlines()[-4:] == [
+        f"{place / 'dem'}: 3 patches (published: 590326) of https://doi.org/10.5281/zenodo.8129350",
+        f"{place / 'esaworldcover'}: 3 patches (published: 590326) of https://doi.org/10.5281/zenodo.8129666",
+        f"{place / 'ben-ge_era-5.csv'}: 3 patches (published: 590326) of https://doi.org/10.5281/zenodo.8129412",
+        f"{tree / 'sentinel-2'}, {tree / 'sentinel-1'}: whole, 3 patches of {place / 'ben-ge_meta.csv'}",
+    ]
+    source = open_source(place, sentinel_2=tree / "sentinel-2", sentinel_1=tree / "sentinel-1")
+    assert len(source.patch_ids) == 3
+    assert set(source.modalities) >= {"sentinel_2", "sentinel_1", "dem", "esaworldcover", "meta", "era5", "labels"}
+    for patch_id in source.patch_ids:
+        source.read(patch_id)
+
+
+def test_a_copy_of_bigearthnet_that_is_not_whole(tmp_path, full, capsys):
+    server, tree = full
+    next(tree.glob("sentinel-1/*/*_VV.tif")).unlink()
+    options = ("--base", server.address, "--sentinel-1", tree / "sentinel-1")
+    status, lines = in_process(capsys, "ben-ge-era-5", tmp_path / "data", *options)
+    assert status == 1
+    assert "`sentinel_1` must hold all 3 patches" in lines[-1]
+
+
+def test_a_copy_of_bigearthnet_beside_a_set_that_needs_none(tmp_path, capsys):
+    status, lines = in_process(capsys, "ben-ge-800", tmp_path / "data", "--sentinel-2", tmp_path)
+    assert status == 1
+    assert "go with ben-ge and its parts. Received: name='ben-ge-800'" in lines[-1]
     assert not (tmp_path / "data").exists()
