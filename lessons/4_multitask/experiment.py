@@ -1,6 +1,6 @@
 """Multitask learning: does one backbone under three heads do better than three networks that take turns?
 
-    python lessons/4_multitask/experiment.py WORK    # resumable; writes `sharing`, `conflict`, `costs` of results.json
+    python lessons/4_multitask/experiment.py WORK    # resumable; writes `sharing`, `conflict`, `costs` and `weights`
 
 Run card
     question     scores of one network for climate zone, land-cover map and season, relative to those of its three
@@ -338,6 +338,7 @@ def main() -> None:
         "sharing": sharing,
         "conflict": tables.conflict_table(runs["100", PLAIN, TIME]),
         "costs": cost_table(seconds, costs),
+        "weights": tables.weights_table(runs, DERIVED[0]),
     }
     for name, table in content.items():
         laboratory.write_results(HERE / "results.json", name, table)

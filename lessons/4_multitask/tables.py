@@ -189,6 +189,15 @@ def conflict_table(plain: Sequence[dict]) -> dict:
     }
 
 
+def weights_table(runs: Runs, rule: str) -> dict:
+    """Labels -> task -> the last weight that a rule gave it, mean over the worlds."""
+    return {
+        labels: {task: float(np.mean([each["history"][f"weight_{task}"][-1] for each in cards])) for task in TASKS}
+        for (labels, name, length), cards in runs.items()
+        if (name, length) == (rule, TIME)
+    }
+
+
 # --- Pieces --------------------------------------------------------------------------------------------
 
 

@@ -21,7 +21,8 @@ LARGEST_NOTEBOOK_BYTES = 1_000_000
 # What TensorFlow and its libraries write to stderr whatever the code does. Other warnings stay: they are findings.
 _NOISE = re.compile(
     r"^(\d{4}-\d\d-\d\d .*: [IWE] |[IWE]\d{4} |WARNING: All log messages before absl"
-    r"|To enable the following instructions|To enable them in other operations|TF-TRT Warning)"
+    r"|To enable the following instructions|To enable them in other operations|TF-TRT Warning"
+    r"|WARNING:tensorflow:\d+ out of the last \d+ calls)"  # a lesson has many models, each with a function of its own
 )
 _COLOURS = 256
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")  # colours of a terminal

@@ -158,6 +158,29 @@ def test_rules_are_one_family_over_budgets(lesson, runs):
     assert not table["10"]["PCGrad"]["holm"]
 
 
+def test_last_weights_are_means_over_the_worlds(lesson):
+    tasks = sys.modules["contestants"].TASKS
+    logged = [
+        {"history": {f"weight_{task}": [1.0, last + place] for place, task in enumerate(tasks)}} for last in (2, 4)
+    ]
+    found = lesson.tables.weights_table(
+        {("10", "DWA", "equal_time"): logged, ("10", "PCGrad", "equal_time"): []}, "DWA"
+    )
+    assert found == {"10": dict(zip(tasks, (3.0, 4.0, 5.0), strict=True))}
+
+
+def test_training_minutes_count_two_at_a_time(lesson, tmp_path):
+    def wait(work, name, compute):
+        assert compute is dict  # never computed here
+        return {"seconds": 60.0 if name.startswith("tuning") else 120.0}
+
+    before, lesson.laboratory.remember = lesson.laboratory.remember, wait
+    try:  # 9 trials of 60 s and 8 runs of 120 s
+        assert lesson.training_minutes(tmp_path, [("10", "DWA", "equal_time")]) == 12.5
+    finally:
+        lesson.laboratory.remember = before
+
+
 def test_controls_are_tuned_against_the_same_twins(lesson):
     assert not set(lesson.ENTRIES) & set(lesson.controls.ENTRIES)
     assert len(lesson.ENTRIES) == 2 * (1 + 2 + 3)
