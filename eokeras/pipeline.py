@@ -16,7 +16,7 @@ from eokeras.ben_ge.input_names import modality_of, presence_name, split_view, v
 from eokeras.ben_ge.label_subsets import LabelSubset
 from eokeras.ben_ge.patch_table import shard_files
 from eokeras.ben_ge.records import RecordSchema, load_schema
-from eokeras.calibration import calibration_for
+from eokeras.calibration import calibration_for_records
 from eokeras.errors import InvalidArgumentError, RecordsError, check_choice, check_choices
 from eokeras.label_choice import Choice, choose_patches
 
@@ -142,7 +142,7 @@ def make_dataset(
     if repeat:  # after the shuffle, so that every epoch holds every patch once
         dataset = dataset.repeat()
     dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
-    dataset = _map(dataset, ops.parse(fields))
+    dataset = _map(dataset, ops.parse(fields, record_schema.stored_bands))
     if augment is not None:  # before resampling: fewer and smaller numbers to move
         seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
         dataset = tf.data.Dataset.zip(dataset, seeds).map(augment, num_parallel_calls=tf.data.AUTOTUNE)
@@ -161,11 +161,9 @@ def _check_names(records: RecordSchema, split, inputs, targets, metadata) -> Non
     check_choices("metadata", metadata, schema.SCALARS)
     if not inputs:
         raise InvalidArgumentError("`inputs` must name at least one input. Received: none.")
-    needed = {name: schema.INPUTS[name] for name in inputs}
-    needed |= {name: (schema.TARGETS[name].feature,) for name in targets}
-    needed |= {name: (name,) for name in metadata}
-    for name, fields in needed.items():
-        if not set(fields) <= set(records.fields):
+    needed = {name: schema.TARGETS[name].feature for name in targets} | {name: name for name in metadata}
+    for name in (*inputs, *needed):
+        if (name not in records) if name in inputs else (needed[name] not in records.fields):
             raise RecordsError(
                 f"{records.path} lacks what {name!r} is made from. It can give inputs {list(records)} "
                 f"and targets {list(records.targets)}."
@@ -266,11 +264,13 @@ def _finish(records, channels, targets, calibrate, masks, presence, metadata, la
     operations = [ops.make_target(name, labelled.get(name)) for name in targets]
     names = list(channels)
     for name, chosen in channels.items():
-        constants = calibrate and calibration_for(name, calibrate, records.statistics, chosen)
-        make = ops.assemble_s2(chosen, constants) if name == "s2" else ops.calibrate(name, chosen, constants)
-        operations.append(make)
+        constants = calibrate and calibration_for_records(name, calibrate, records, chosen)
+        if name == "s2":
+            operations.append(ops.assemble_s2(chosen, constants, records.stored_bands))
+        else:
+            operations.append(ops.calibrate(name, chosen, constants, records[name].channels))
     if masks and "s1" in channels:
-        operations.append(ops.valid_mask("s1", channels["s1"]))
+        operations.append(ops.valid_mask("s1", channels["s1"], records["s1"].channels))
         names.append("s1_mask")
     if presence:
         fields = {modality_of(name): _stored_fields(name, chosen)[0] for name, chosen in channels.items()}
