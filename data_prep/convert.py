@@ -77,7 +77,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--modalities",
         nargs="+",
-        help="read only these, by the names below (with _), and labels; a patch need not have the others",
+        help="read only these: sentinel_2, dem, ... as the options below are named, or labels; a patch need not have "
+        "the others",
     )
     parser.add_argument(
         "--bands",
