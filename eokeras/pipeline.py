@@ -67,9 +67,10 @@ def make_dataset(
         records: directory that `eokeras.ben_ge.convert` returned.
         split: "train", "val" or "test", as the records have them.
         inputs: any of `s2` (B, H, W, 12), `s1` (B, H, W, 2), `dem` (B, H, W, 1), `era5` (B, 8),
-            `lonlat` (B, 2), `season_input` (B, 1): float32, channels last, 10 m grid.
+            `lonlat` (B, 2), `season_input` (B, 1): float32, channels last, 10 m grid. `s2` and `s1` have fewer
+            channels where the records hold fewer bands.
         targets: any of `climate_zone`, `land_cover`, `geocluster` (B,) int32; `land_cover_map`
-            (B, H, W) int32, `ben_ge.schema.VOID` where there is no class; `season` (B,) float32;
+            and `reference_map` (B, H, W) int32, `ben_ge.schema.VOID` where there is no class; `season` (B,) float32;
             `land_cover_fractions` (B, 11) and `labels` (B, 19) float32; `elevation` (B, H, W) float32,
             metres above the mean of the patch (after a random crop: of the crop), NaN where there is none.
         batch_size: patches per batch; the last batch may hold fewer.
@@ -161,13 +162,14 @@ def _check_names(records: RecordSchema, split, inputs, targets, metadata) -> Non
     check_choices("metadata", metadata, schema.SCALARS)
     if not inputs:
         raise InvalidArgumentError("`inputs` must name at least one input. Received: none.")
-    needed = {name: schema.TARGETS[name].feature for name in targets} | {name: name for name in metadata}
-    for name in (*inputs, *needed):
-        if (name not in records) if name in inputs else (needed[name] not in records.fields):
-            raise RecordsError(
-                f"{records.path} lacks what {name!r} is made from. It can give inputs {list(records)} "
-                f"and targets {list(records.targets)}."
-            )
+    lacking = [name for name in inputs if name not in records]
+    lacking += [name for name in targets if name not in records.targets]
+    lacking += [name for name in metadata if name not in records.fields]
+    if lacking:
+        raise RecordsError(
+            f"{records.path} lacks what {lacking[0]!r} is made from. It can give inputs {list(records)} "
+            f"and targets {list(records.targets)}."
+        )
     if split not in records.splits:
         rule = f"`split` must be one of {list(records.splits)}. Received: split={split!r}."
         raise RecordsError(" ".join([rule, *records.split["notes"]]))

@@ -60,12 +60,16 @@ class LabelSource:
             if folder is None and modalities is not None and key in whole.folders:
                 folder = Folder(whole.folders[key], nested=False)  # label files lie in the flat folders of v1
             is_needed = sensor not in self._timed or not (self._folders or metadata)
-            if folder and is_needed and self._covers(folder, names.get(key), sensor, patch_ids):
+            if folder is None or folder.nested or not is_needed:  # BigEarthNet v2 has no label files
+                continue
+            if self._covers(folder, names.get(key), sensor, patch_ids):
                 self._folders[sensor] = folder
         has_labels = bool(self._folders) or metadata is not None
         if modalities is not None and not has_labels:
             rule = "`modalities` may hold labels where every patch has a BigEarthNet label file, or metadata.parquet."
             raise InvalidSourceError(" ".join([rule, f"Received: {str(whole.root)!r}.", *self.notes]))
+        if has_labels:
+            self.notes = ()
         times = {f"timestamp_{sensor}" for sensor in self._folders if sensor not in self._timed}
         self.fields = frozenset({LABELS, *times} if has_labels else times)
 

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from eokeras.ben_ge.places import is_patch_name
+from eokeras.ben_ge.places import is_acquisition, is_patch_name
 from eokeras.errors import InvalidSourceError
 
 FOLDERS = {
@@ -91,6 +91,8 @@ def find_layout(root: str | os.PathLike, name: str | None, given: Mapping[str, s
     folders |= {key: paths[key] for key in FOLDERS if key in paths}
     csvs = _find_csvs(root, entries, name) | {key: paths[key] for key in CSVS if key in paths}
     metadata = paths.get("metadata", root / METADATA_FILE)
+    if "metadata" in paths and not metadata.is_file():
+        raise InvalidSourceError(f"`metadata` must be a Parquet file. Received: metadata={str(metadata)!r}.")
     if not folders and not csvs:
         names = [folder for names in FOLDERS.values() for folder in names]
         looked = f"folders {names}, csvs {name}_*.csv, or BigEarthNet patch folders"
@@ -154,9 +156,15 @@ def _find_csvs(root: Path, entries: list[str], name: str) -> dict[str, Path]:
 
 
 def _bare_folders(root: Path, entries: list[str]) -> dict[str, Path]:
-    """BigEarthNet v1 has its patch folders directly in the root."""
+    """A folder of BigEarthNet itself: patch folders (v1), or acquisitions of one sensor (v2), directly in the root."""
     sensors = {"sentinel_2": "S2", "sentinel_1": "S1"}
-    return {key: root for key, sensor in sensors.items() if any(is_patch_name(entry, sensor) for entry in entries)}
+    return {
+        key: root
+        for key, sensor in sensors.items()
+        if any(
+            is_patch_name(entry, sensor) or (entry.startswith(sensor) and is_acquisition(entry)) for entry in entries
+        )
+    }
 
 
 def _check_not_empty(folder: Path) -> None:

@@ -298,7 +298,7 @@ SCALARS = MappingProxyType(
             Scalar("patch_id_s1", (), "string", "Sentinel-1 name of the patch"),
             Scalar("tile", (), "string", "MGRS tile, or the 100 km UTM square where none is known"),
             Scalar("cell", (2,), "int32", "column and row of the patch in its tile"),
-            Scalar("date", (), "string", "Sentinel-2 acquisition date, YYYY-MM-DD"),
+            Scalar("date", (), "string", "Sentinel-2 acquisition date, YYYY-MM-DD (of Sentinel-1 where it is alone)"),
             Scalar("timestamp_s2", (), "string", "YYYY-MM-DD hh:mm:ss"),
             Scalar("timestamp_s1", (), "string", "YYYY-MM-DD hh:mm:ss"),
             Scalar("epsg", (), "int32", "EPSG code of the patch's UTM zone"),

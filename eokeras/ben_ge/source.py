@@ -337,8 +337,9 @@ def open_source(
         >>> source = open_source("data/ben-ge-800")                           # doctest: +SKIP
         >>> source.read(source.patch_ids[0]).features["s2_10m"].shape        # doctest: +SKIP
         (120, 120, 4)
-        >>> open_source("reBEN", modalities=["sentinel_2", "reference_maps"], bands={"s2": ("B04", "B03", "B02")})
-        ... # doctest: +SKIP
+        >>> options = {"modalities": ["sentinel_2", "reference_maps"], "bands": {"s2": ("B04", "B03", "B02")}}
+        >>> open_source("data/BigEarthNet-v2", **options).rasters["s2_10m"].bands        # doctest: +SKIP
+        ('B02', 'B03', 'B04')
 
     Reference:
         https://github.com/HSG-AIML/ben-ge

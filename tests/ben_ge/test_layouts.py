@@ -1,6 +1,7 @@
 """BigEarthNet v1 and v2, modular ben-ge, and the choice of modalities and bands: opened, converted, read back."""
 
 import json
+import pickle
 import shutil
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_v2_from_tree_to_batches(tmp_path):
     expected = bigearthnet_trees.write_v2(tmp_path / "reBEN", 5)
     source = open_source(tmp_path / "reBEN")
     assert source.modalities == ("sentinel_2", "sentinel_1", "reference_maps", "labels")
-    check_patches(source, expected, V2_FIELDS)
+    check_patches(pickle.loads(pickle.dumps(source)), expected, V2_FIELDS)
     for patch_id, place in source.places.items():
         assert (place.tile, place.cell, place.date) == (
             expected[patch_id]["tile"],
@@ -103,6 +104,7 @@ def test_v2_lists_what_its_table_lists(tmp_path):
     assert source.splits == {"train": tuple(rest), "val": (), "test": ()}
     assert open_source(root, patches=rest[:1]).splits["train"] == (rest[0],)
     check_bad_source(root, "Unknown in `patches`", first, patches=[first])
+    check_bad_source(root, "`metadata` must be a Parquet file", metadata=tmp_path)
     assert open_source(root, metadata=tmp_path / "snow.parquet").patch_ids == (first,)
 
 
@@ -110,11 +112,10 @@ def test_v2_folders_alone(tmp_path):
     root = tmp_path / "reBEN"
     expected = bigearthnet_trees.write_v2(root, 2, metadata=False)
     check_bad_source(root, "a csv must state `patch_id,patch_id_s1`", "`metadata=` (v2)", str(root))
-    check_patches(
-        open_source(root, modalities=("sentinel_2", "reference_maps")),
-        expected,
-        V2_FIELDS - {"s1", "labels", "patch_id_s1"},
-    )
+    fields = V2_FIELDS - {"s1", "labels", "patch_id_s1"}
+    check_patches(open_source(root, modalities=("sentinel_2", "reference_maps")), expected, fields)
+    for alone in (open_source(root, modalities=("sentinel_2",)), open_source(root / "BigEarthNet-S2")):
+        check_patches(alone, expected, fields - {"reference_map"})
     alone = open_source(root, modalities=("sentinel_1",))
     assert alone.patch_ids == tuple(sorted(features["patch_id_s1"] for features in expected.values()))
     features = alone.read(alone.patch_ids[0]).features
