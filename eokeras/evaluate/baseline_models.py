@@ -173,7 +173,7 @@ def _by_weather(train, test, schema, options) -> Scores:
 def _by_pixel(train, test, schema, task, pixels, options) -> Scores:
     name = PIXELS if task == "land_cover_map" else f"{PIXELS}, {task}"
     read = {key.split("_")[0] for key in train.element_spec[0]}  # stored groups of `s2` count as `s2`
-    fine = schema.stored_bands.get("s2_10m", ())
+    fine = [band for band in facts.RASTERS["s2_10m"].bands if band in schema.bands.get("s2", ())]
     used = tuple(sensor for sensor in ("s2", "s1") if sensor in read and (sensor == "s1" or fine))
     if not used:
         return _left_out(name, schema, "the datasets read neither 10 m bands of s2 nor s1")
