@@ -61,7 +61,22 @@ ROOMS = (
 
 # Rooms of several files, in their own order: a file may import only the files before it.
 SPLIT_ROOMS = {
-    "ben_ge.source": ("places", "layout", "tables", "index_files", "labels", "rasters", "source"),
+    "ben_ge.schema": ("corine", "schema"),
+    "ben_ge.source": (
+        "places",
+        "layout",
+        "patch_files",
+        "tables",
+        "index_files",
+        "labels",
+        "metadata_table",
+        "patch_list",
+        "label_source",
+        "csv_source",
+        "rasters",
+        "reflectance",
+        "source",
+    ),
     "ben_ge.archive": (
         "catalogue",
         "bigearthnet",

@@ -32,8 +32,13 @@ _NAMES = (
         r"_(?P<column>\d+)_(?P<row>\d+)"
     ),
 )
+_ACQUISITIONS = (
+    re.compile(r"S2[A-D]_MSIL2A_\d{8}T\d{1,6}_N\d{4}_R\d{3}_T\d{2}[A-Z]{3}"),
+    re.compile(r"S1[A-D]_IW_GRDH_1SDV_\d{8}T\d{1,6}"),
+)
 NAME_RULE = (
-    "`patch_id` must look like S2A_MSIL2A_20170613T101031_45_62 or S1A_IW_GRDH_1SDV_20170613T165043_33UUP_45_62."
+    "`patch_id` must look like S2A_MSIL2A_20170613T101031_45_62, S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_75_43 "
+    "or S1A_IW_GRDH_1SDV_20170613T165043_33UUP_45_62."
 )
 
 
@@ -85,6 +90,21 @@ def parse_name(patch_id: str) -> PatchName:
 def is_patch_name(name: str, sensor: str) -> bool:
     """Whether `name` is a patch of `sensor` ("S1" or "S2")."""
     return name.startswith(sensor) and any(pattern.fullmatch(name) for pattern in _NAMES)
+
+
+def is_acquisition(name: str) -> bool:
+    """Whether `name` is a folder in which BigEarthNet v2 gathers the patches of one acquisition."""
+    return any(pattern.fullmatch(name) for pattern in _ACQUISITIONS)
+
+
+def acquisition_of(name: str) -> str:
+    """The folder in which BigEarthNet v2 keeps a patch: its name without cell and, for Sentinel-1, tile.
+
+    Example:
+        >>> acquisition_of("S1A_IW_GRDH_1SDV_20170613T165043_33UUP_70_48")
+        'S1A_IW_GRDH_1SDV_20170613T165043'
+    """
+    return name.rsplit("_", 3 if name.startswith("S1") else 2)[0]
 
 
 def tile_of(epsg: int, west: float, north: float, cell: tuple[int, int]) -> str:

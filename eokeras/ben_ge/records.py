@@ -35,7 +35,9 @@ class RecordSchema(Mapping[str, InputSpec]):
         path: the directory of the records.
         name: name of the ben-ge tree they were made from.
         splits: split name -> number of patches, the non-empty ones.
-        statistics: per input (training split, stored numbers, per canonical channel) `mean`, `std`,
+        stored_bands: raster of a record -> its bands.
+        reflectance: Sentinel-2 band -> `scale` and `offset` of its digital numbers.
+        statistics: per input (training split, stored numbers, per channel of the input) `mean`, `std`,
             `p1`, `p2`, `p98`, `p99`, `count`, `nan`, `negative_infinity`, `positive_infinity`; per target
             `counts` and `void` (classes), `median` and `mean` (regression), `mean` (fractions), `std` and
             `mean_absolute` (elevation, metres above the mean of the patch).
@@ -68,9 +70,22 @@ class RecordSchema(Mapping[str, InputSpec]):
 
     @cached_property
     def _specs(self) -> dict[str, InputSpec]:
-        names = [name for name, fields in schema.INPUTS.items() if set(fields) <= set(self.fields)]
+        # Of Sentinel-2 any group will do: records may hold only some of the bands.
+        names = [name for name, fields in schema.INPUTS.items() if set(fields) & set(self.fields)]
         names += [name for name in schema.S2_GROUPS if name in self.fields]
-        return {name: input_spec(name) for name in names}
+        return {name: input_spec(name, self.stored_bands) for name in names}
+
+    @cached_property
+    def stored_bands(self) -> dict[str, tuple[str, ...]]:
+        """Raster of a record -> the bands along its last axis, in order."""
+        stated = self.metadata.get("bands", {})  # records of an earlier version hold all
+        rasters = {name: schema.RASTERS[name].bands for name in self.fields if name in schema.RASTERS}
+        return {name: tuple(stated.get(name, bands)) for name, bands in rasters.items() if bands}
+
+    @property
+    def reflectance(self) -> dict[str, dict[str, float]]:
+        """Sentinel-2 band -> `scale` and `offset`: reflectance = scale * stored number + offset."""
+        return self.metadata["reflectance"]
 
     @property
     def name(self) -> str:
@@ -123,9 +138,11 @@ class RecordSchema(Mapping[str, InputSpec]):
         return {name: spec.channels for name, spec in self._specs.items()}
 
 
-def input_spec(name: str) -> InputSpec:
-    """The spec of an input by its name, for any records."""
-    channels = schema.CHANNELS[name]
+def input_spec(name: str, stored_bands: Mapping[str, tuple[str, ...]]) -> InputSpec:
+    """The spec of an input by its name, for records whose rasters hold these bands."""
+    held = {band for bands in stored_bands.values() for band in bands}
+    is_sensor = name in (*schema.S2_GROUPS, "s2", "s1")
+    channels = tuple(channel for channel in schema.CHANNELS[name] if channel in held or not is_sensor)
     is_raster = name in schema.RASTER_INPUTS or name in schema.RASTERS
     shape = (None, None, len(channels)) if is_raster else (len(channels),)
     return InputSpec(name, shape, channels)
