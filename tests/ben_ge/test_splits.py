@@ -201,7 +201,7 @@ LEAKY_SPLIT = {"train": tuple(LEAKY)[:2], "test": tuple(LEAKY)[2:]}
 
 def test_leakage_by_hand():
     assert leakage(LEAKY, LEAKY_SPLIT) == Leakage(
-        patches=5, product=1, tile=4, date=2, cell=1, adjacent=2, within_5_cells=3
+        patches=5, product=1, tile=4, date=2, cell=1, adjacent=2, within_5_cells=3, nearest_cells=0
     )
     assert leakage(LEAKY, {"train": (), "test": tuple(LEAKY)}) == Leakage(7, 0, 0, 0, 0, 0, 0)
 
@@ -261,7 +261,7 @@ def test_unknown_kind_and_group():
     source = make_source(CHAIN)
     with pytest.raises(InvalidArgumentError, match=r"`split` must be one of .*'grouped', .* or the path.*'blocked'"):
         make_split(source, "blocked")
-    with pytest.raises(InvalidArgumentError, match=r"`group` must be one of \['tile_date', 'tile', 'date'\].*'month'"):
+    with pytest.raises(InvalidArgumentError, match=r"`group` must be one of \['tile_date', 'tile', 'date', 'country', 'block'\].*'month'"):
         make_split(source, group="month")
     with pytest.raises(InvalidArgumentError, match="`group`"):
         group_patches(CHAIN, "cell")
