@@ -27,7 +27,7 @@ from eokeras.errors import InvalidArgumentError, InvalidSourceError, check_numbe
 
 _FEWEST_PAIRS = 30  # in a bin, as in most textbooks
 _FEWEST_BINS = 5
-_FLAT = 0.02  # a rise of less than this share of the sill is none: patches do not resemble their neighbours
+_FLAT = 0.05  # a smaller rise, as a share of the value at the largest distance, is none: neighbours are not alike
 _CHUNK = 200_000  # pairs at a time
 
 
@@ -179,6 +179,7 @@ def _fit(distance, semivariance, pairs, largest_m: float) -> tuple[float, float,
         _exponential, distance, semivariance, start, 1 / np.sqrt(pairs), bounds=bounds, x_scale=(top, top, largest_m)
     )
     nugget, partial_sill, range_m = map(float, found)
-    if partial_sill < _FLAT * (nugget + partial_sill):  # a range of nothing
-        return nugget + partial_sill, 0.0, 0.0
+    reached = float(_exponential(largest_m, nugget, partial_sill, range_m))
+    if reached - nugget < _FLAT * reached:  # the range of next to nothing, which could be any
+        return reached, 0.0, 0.0
     return nugget, partial_sill, range_m
