@@ -14,7 +14,7 @@ _NAMES = {
     "make_folds": "eokeras.ben_ge.folds",
     "make_split": "eokeras.ben_ge.splits",
     "open_source": "eokeras.ben_ge.source",
-    "patches_of": "eokeras.ben_ge.resplit",
+    "patches_of": "eokeras.ben_ge.record_patches",
     "read_label_subset": "eokeras.ben_ge.label_subsets",
     "read_published": "eokeras.ben_ge.published",
     "read_split": "eokeras.ben_ge.splits",

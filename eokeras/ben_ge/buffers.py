@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from eokeras.ben_ge.ground import ground_points, nearest_m
 from eokeras.ben_ge.places import Place
 from eokeras.errors import InvalidArgumentError, InvalidSourceError, check_number
@@ -36,20 +34,26 @@ def keep_distance(
     if not buffer_m:
         return {side: list(ids) for side, ids in patches.items()}, ()
     kept, left_out = {}, {}
-    held_out = np.empty((0, 3))
+    held_out: dict[tuple, None] = {}  # cells, in order: each is measured once
     for side in (side for side in _ORDER if side in patches):
-        placed = [patch_id for patch_id in patches[side] if patch_id in places]
-        try:
-            points = ground_points(places[patch_id] for patch_id in placed)
-        except ValueError as error:
-            raise InvalidSourceError(f"`buffer_m` needs places on the ground. {error}") from None
-        is_near = nearest_m(points, held_out) < buffer_m
-        near = {patch_id for patch_id, drop in zip(placed, is_near.tolist(), strict=True) if drop}
-        kept[side], left_out[side] = [patch_id for patch_id in patches[side] if patch_id not in near], len(near)
+        cells = list(dict.fromkeys(places[patch_id][:2] for patch_id in patches[side] if patch_id in places))
+        near_cells = _near(cells, list(held_out), buffer_m)
+        kept[side] = [i for i in patches[side] if i not in places or places[i][:2] not in near_cells]
+        left_out[side] = near = len(patches[side]) - len(kept[side])
         if near and not kept[side]:
             rule = f"`buffer_m` must leave patches in {side}; take smaller blocks or a narrower buffer."
             raise InvalidArgumentError(f"{rule} Received: buffer_m={buffer_m:g}.")
-        held_out = np.concatenate([held_out, points[~is_near]])
+        held_out |= dict.fromkeys(cell for cell in cells if cell not in near_cells)
     counts = " and ".join(f"{left_out.get(side, 0)} of {side}" for side in ("train", "val"))
     note = f"Buffer of {buffer_m / 1000:.3g} km: {counts} lie nearer to a patch held out from them and are left out."
     return {side: kept[side] for side in patches}, (note,)
+
+
+def _near(cells: Sequence[tuple], held_out: Sequence[tuple], buffer_m: float) -> set[tuple]:
+    """The cells (tile, cell) whose centres lie nearer than the buffer to one that is held out."""
+    try:
+        points, others = (ground_points(Place(*cell, "") for cell in some) for some in (cells, held_out))
+    except ValueError as error:
+        raise InvalidSourceError(f"`buffer_m` needs places on the ground. {error}") from None
+    is_near = nearest_m(points, others) < buffer_m
+    return {cell for cell, near in zip(cells, is_near.tolist(), strict=True) if near}

@@ -64,4 +64,4 @@ def nearest_m(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Distance [m] from each point (N, 3) to the nearest of `others` (M, 3); inf where there is none."""
     if not len(points) or not len(others):
         return np.full(len(points), np.inf)
-    return cKDTree(np.unique(others, axis=0)).query(points)[0]
+    return cKDTree(others).query(points)[0]

@@ -76,7 +76,7 @@ def group_patches(
 
 def _check_made_from(group: str, countries, block_m) -> None:
     if group == "country" and countries is None:
-        rule = "`countries` must say the country of every patch (`read_published(file, 'country')`)."
+        rule = "`countries` must say the country of every patch: of a published table with the column `country`."
         raise InvalidArgumentError(f"{rule} Received: none, with group='country'.")
     if group != "block":
         return

@@ -77,9 +77,16 @@ def leakage(
     here = [patch_id for patch_id in patches.get(side, ()) if patch_id in places]
     there = [patch_id for patch_id in patches.get(against, ()) if patch_id in places]
     products = set(map(product_of, there))
-    here_places, there_places = [places[patch_id] for patch_id in here], [places[patch_id] for patch_id in there]
-    dates = {place.date for place in there_places}
-    cells, metres = _cell_distances(here_places, there_places), _metres(here_places, there_places)
+    here_places = [places[patch_id] for patch_id in here]
+    dates = {places[patch_id].date for patch_id in there}
+    # Cells repeat on other dates: each is measured once.
+    other_cells = [Place(*cell, "") for cell in {places[patch_id][:2] for patch_id in there}]
+    own_cells: dict[tuple, int] = {}
+    number = np.array([own_cells.setdefault(place[:2], len(own_cells)) for place in here_places], "int64")
+    cells_to, metres_to = (
+        measure([Place(*cell, "") for cell in own_cells], other_cells) for measure in (_cell_distances, _metres)
+    )
+    cells, metres = cells_to[number], None if metres_to is None else metres_to[number]
     return Leakage(
         patches=len(here),
         product=sum(product_of(patch_id) in products for patch_id in here),
@@ -108,8 +115,7 @@ def _cell_distances(here: Sequence[Place], there: Sequence[Place]) -> np.ndarray
         np.array([(numbers.setdefault(tile, len(numbers)) * _APART, *cell) for tile, cell, _ in side], "float64")
         for side in (here, there)
     )
-    distances = cKDTree(np.unique(others, axis=0)).query(points, p=np.inf, distance_upper_bound=_APART / 2)[0]
-    return distances
+    return cKDTree(others).query(points, p=np.inf, distance_upper_bound=_APART / 2)[0]
 
 
 def _metres(here: Sequence[Place], there: Sequence[Place]) -> np.ndarray | None:

@@ -7,7 +7,8 @@ import pytest
 
 import eokeras as eo
 from eokeras import ben_ge
-from eokeras.ben_ge.resplit import apply_split, patches_of
+from eokeras.ben_ge.record_patches import patches_of
+from eokeras.ben_ge.resplit import apply_split
 from eokeras.ben_ge.splits import Split, make_split, write_split
 from eokeras.errors import InvalidSourceError, RecordsError, TargetExistsError, UnwritableError
 
