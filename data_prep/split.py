@@ -196,7 +196,7 @@ def _print_leaks(patches, split) -> None:
             print(f"leaks: {ben_ge.leakage(patches.places, split.patches, side).sentence(side)}")
 
 
-# ---- Clusters, label budgets -------------------------------------------------------------------------------------------
+# ---- Clusters, label budgets -----------------------------------------------------------------------------------------
 
 
 def _cluster(arguments: argparse.Namespace) -> None:

@@ -23,7 +23,7 @@ from scipy.spatial import cKDTree
 from eokeras.ben_ge.ground import ground_points
 from eokeras.ben_ge.places import Place
 from eokeras.ben_ge.schema import PATCH_SIZE_M
-from eokeras.errors import InvalidArgumentError, InvalidSourceError, check_number
+from eokeras.errors import InvalidSourceError, check_number
 
 _FEWEST_PAIRS = 30  # in a bin, as in most textbooks
 _FEWEST_BINS = 5

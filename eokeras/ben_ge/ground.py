@@ -31,7 +31,8 @@ def zones_and_centres(places: Iterable[Place]) -> tuple[np.ndarray, np.ndarray]:
     places = list(places)
     corners = np.array([cell_corner(place.tile, place.cell) for place in places], "float64").reshape(-1, 2)
     zones = np.array([epsg_of(place.tile) for place in places], "int64")
-    return zones, corners + (PATCH_SIZE_M / 2, -PATCH_SIZE_M / 2)
+    to_centre = np.array([PATCH_SIZE_M / 2, -PATCH_SIZE_M / 2])
+    return zones, corners + to_centre
 
 
 def ground_points(places: Iterable[Place]) -> np.ndarray:

@@ -79,9 +79,10 @@ def test_one_date_a_cell_and_no_missing_values():
     assert found.patches == len(places)
     assert found.distance_m[0] > 1000  # no pair at distance 0
     everything |= {name: np.full(3, np.nan) for name in again}
-    assert variogram(places | again, everything, largest_m=25_000).pairs == variogram(
-        places, values, largest_m=25_000
-    ).pairs
+    assert (
+        variogram(places | again, everything, largest_m=25_000).pairs
+        == variogram(places, values, largest_m=25_000).pairs
+    )
 
 
 def test_noise_has_no_range():

@@ -98,7 +98,7 @@ def test_countries_stay_whole():
 
 def test_a_country_must_be_known():
     places = made_places()
-    countries = {patch_id: "Austria" for patch_id in list(places)[2:]}
+    countries = dict.fromkeys(list(places)[2:], "Austria")
     with pytest.raises(InvalidSourceError, match=r"country of every patch\. Missing: \['29SNB_0', .* \(2 of 126\)"):
         make_split(source_of(places), group="country", countries=countries)
     with pytest.raises(InvalidArgumentError, match=r"`countries` must say .* Received: none"):

@@ -261,7 +261,8 @@ def test_unknown_kind_and_group():
     source = make_source(CHAIN)
     with pytest.raises(InvalidArgumentError, match=r"`split` must be one of .*'grouped', .* or the path.*'blocked'"):
         make_split(source, "blocked")
-    with pytest.raises(InvalidArgumentError, match=r"`group` must be one of \['tile_date', 'tile', 'date', 'country', 'block'\].*'month'"):
+    groups = r"\['tile_date', 'tile', 'date', 'country', 'block'\]"
+    with pytest.raises(InvalidArgumentError, match=rf"`group` must be one of {groups}.*'month'"):
         make_split(source, group="month")
     with pytest.raises(InvalidArgumentError, match="`group`"):
         group_patches(CHAIN, "cell")

@@ -6,19 +6,19 @@ What is finished lies in WORK: killed, the same command goes on.
 
 Run card
     question     score under random and official-like folds minus score under folds grouped by tile and date
-    primary      accuracy of land cover by a random forest on band means, random minus tile and date, paired over worlds;
-                 all others are exploratory
-    expected     random and official-like flatter; folds by tile lie near those by tile and date for land cover and climate
-                 zone, folds by date for season
-    data         simulated worlds, seeds 11 to 18, 800 patches in 20 tiles each; the replicate is the world. The script was
-                 developed on world 3
+    primary      accuracy of land cover by a random forest on bands, random minus tile and date, paired over worlds; all
+                 others are exploratory
+    expected     random and official-like flatter; folds by tile lie near those by tile and date for land cover and
+                 climate zone, folds by date for season
+    data         simulated worlds, seeds 11 to 18, 800 patches in 20 tiles each; the replicate is the world. The script
+                 was developed on world 3
     folds        five of each kind; every patch is tested once under each, so that all scores are of the same patches.
                  "official-like" deals the patches of every acquisition to the folds at random: as in ben-ge-8k, every
                  test patch shares acquisition and tile with training patches. "blocks" are those of 15 km without a
-                 buffer, and those whose buffer is the correlation length of the land-cover fractions of that world, three
-                 buffers wide; what a buffer leaves out is missed in training
-    contestants  five nearest neighbours on the map (as `evaluate.baselines`); random forest on mean and deviation of every
-                 band of Sentinel-2 and -1; for season also random forest on ERA-5 (as `evaluate.baselines`)
+                 buffer, and those whose buffer is the correlation length of the land-cover fractions of that world,
+                 three buffers wide; what a buffer leaves out is missed in training
+    contestants  five nearest neighbours on the map (as `evaluate.baselines`); random forest on mean and deviation of
+                 every band of Sentinel-2 and -1; for season also random forest on ERA-5 (as `evaluate.baselines`)
     hardware     two shared CPU cores, no network training
 
 Everything here is simulated: it shows that the method can find an effect, not how large it is in Europe.
@@ -51,7 +51,8 @@ PATCHES, TILES, FOLDS, TREES = 800, 20, 5, 60
 BLOCK_M = 15_000.0
 REFERENCE = "tile and date"
 KINDS = ("random", "official-like", "blocks", "blocks, buffer", "date", "tile", REFERENCE)
-CLASSES, METRICS = ("land_cover", "climate_zone"), {"land_cover": "accuracy", "climate_zone": "accuracy", "season": "mae"}
+CLASSES = ("land_cover", "climate_zone")
+METRICS = {**dict.fromkeys(CLASSES, "accuracy"), "season": "mae"}
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,8 @@ def folds_of(world: World, seed: int) -> tuple[dict[str, list[tuple[np.ndarray, 
             rest = sorted(set(world.ids) - set(ids))
             sides, _ = keep_distance({"train": rest, "test": ids}, world.places, buffer_m if "," in kind else 0)
             counts = leakage(world.places, sides)
-            leaks.setdefault(kind, []).append((counts.product, counts.adjacent, counts.within_5_cells, len(sides["train"])))
+            shared = (counts.product, counts.adjacent, counts.within_5_cells)
+            leaks.setdefault(kind, []).append((*shared, len(sides["train"])))
             parts.append(tuple(np.array([number[i] for i in sides[side]]) for side in ("train", "test")))
         folds[kind] = parts
     return folds, buffer_m, leaks
@@ -198,9 +200,8 @@ def run(work: Path, seed: int) -> dict:
     if not path.exists():
         world = make_world(work, seed)
         folds, buffer_m, leaks = folds_of(world, seed)
-        shares = {
-            kind: (np.sum(counts, axis=0) / len(world.ids) / [1, 1, 1, FOLDS]).tolist() for kind, counts in leaks.items()
-        }
+        total = len(world.ids) * np.array([1, 1, 1, FOLDS])  # tested once, trained on in every fold
+        shares = {kind: (np.sum(counts, axis=0) / total).tolist() for kind, counts in leaks.items()}
         content = {"seed": seed, "buffer_m": buffer_m, "trivial": majority(world), "leaks": shares}
         content["scores"] = scores_of(world, folds, seed)
         path.write_text(json.dumps(content), encoding="utf-8")
@@ -213,7 +214,8 @@ def run(work: Path, seed: int) -> dict:
 def print_tables(results: list[dict]) -> None:
     """Leaks, scores, and paired differences with 95 % t intervals over worlds."""
     lengths = ", ".join(f"{result['buffer_m'] / 1000:.1f}" for result in results)
-    print(f"Worlds {[result['seed'] for result in results]}; correlation lengths of land-cover fractions: {lengths} km\n")
+    seeds = [result["seed"] for result in results]
+    print(f"Worlds {seeds}; correlation lengths of land-cover fractions: {lengths} km\n")
     print("| folds | same acquisition | same or abutting cell | within 5 cells | trained on |\n|---|---|---|---|---|")
     for kind in KINDS:
         values = np.mean([result["leaks"][kind] for result in results], axis=0)

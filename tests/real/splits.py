@@ -7,11 +7,11 @@ Run card
                 nearest is; how season and country are spread over the sides
     data        590,326 pairs of names with country and season, and the split lists of BigEarthNet v1
                 (bigearthnet-common); the published 8,000 ids of ben-ge-8k with their split
-    kinds       published, random, grouped by tile and date, tile, date, country; by tile with a buffer of a patch's width
-                (tiles overlap); blocks without and with a buffer. Land cover is not in the index, so the width of the
-                buffer is given here, 5 km, and not measured
-    expected    for the published split of ben-ge-8k: all share acquisition and tile, 38 % abut or repeat a cell, 92 % lie
-                within 5 cells, 6.6 % show the same cell on another date
+    kinds       published, random, grouped by tile and date, tile, date, country; by tile with a buffer of a patch's
+                width (tiles overlap); blocks without and with a buffer. Land cover is not in the index, so the width of
+                the buffer is given here, 5 km, and not measured
+    expected    for the published split of ben-ge-8k: all share acquisition and tile, 38 % abut or repeat a cell, 92 %
+                lie within 5 cells, 6.6 % show the same cell on another date
     hardware    two shared CPU cores; no accelerator, no training
 """
 
