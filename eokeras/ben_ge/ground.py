@@ -45,7 +45,7 @@ def ground_points(places: Iterable[Place]) -> np.ndarray:
 
     Example:
         >>> west, east = ground_points([Place("33UUP", (0, 0), ""), Place("33UUP", (10, 0), "")])
-        >>> round(np.linalg.norm(east - west) / 1200, 2)
+        >>> round(float(np.linalg.norm(east - west)) / 1200, 2)
         10.0
     """
     places = list(places)

@@ -48,7 +48,7 @@ def group_patches(
 
     Raises:
         InvalidArgumentError: an unknown group, or one that lacks what it is made from.
-        InvalidSourceError: a patch has no country.
+        InvalidSourceError: a patch has no country, or, for "block", a tile has no MGRS name.
 
     Example:
         >>> places = {"a": Place("33UUP", (0, 0), "2017-06-13"), "b": Place("33UUP", (0, 0), "2017-09-01"),
@@ -104,7 +104,10 @@ def _countries(places: Mapping[str, Place], countries: Mapping[str, str]) -> lis
 
 def _blocks(places: Mapping[str, Place], block_m: float) -> Iterable[tuple]:
     """Zone, column and row of the block that holds the centre of each patch, whatever its tile."""
-    zones, centres = zones_and_centres(places.values())
+    try:
+        zones, centres = zones_and_centres(places.values())
+    except ValueError as error:
+        raise InvalidSourceError(f"Blocks need places on the ground. {error}") from None
     return zip(zones.tolist(), *np.floor(centres / block_m).astype("int64").T.tolist(), strict=True)
 
 

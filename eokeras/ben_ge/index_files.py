@@ -29,7 +29,7 @@ class Split:
 
     Args:
         patches: "train", "val", "test" -> sorted patch ids.
-        kind: "grouped", "official", "random" or "index".
+        kind: "grouped", "official", "random", "fold" or "index".
         group: what a grouped split kept whole, else None.
         seed: of the draw, where there was one.
         fractions: shares asked for, where they were.

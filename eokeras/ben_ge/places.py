@@ -25,7 +25,7 @@ TILE_SIZE_M = 109_800
 _COLUMN_LETTERS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")  # by zone modulo 3
 _ROW_LETTERS = "ABCDEFGHJKLMNPQRSTUV"
 _BAND_LETTERS = "CDEFGHJKLMNPQRSTUVWX"
-_NORTHERN_TILE = re.compile(r"\d{2}[N-X][A-Z]{2}")
+_NORTHERN_TILE = re.compile(r"(\d{2})([N-X])([A-Z])([A-HJ-NP-V])")
 
 _CELL = re.compile(r"(.*)_(\d+)_(\d+)")
 _PRODUCTS = (
@@ -154,9 +154,10 @@ def upper_left(tile: str) -> tuple[int, int]:
         >>> upper_left("29SND")
         (499980, 4400040)
     """
-    if not _NORTHERN_TILE.fullmatch(tile):
+    match = _NORTHERN_TILE.fullmatch(tile)
+    zone, band, column, row = (int(match[1]), *match.groups()[1:]) if match else (0, "", "", "")
+    if not match or column not in _COLUMN_LETTERS[zone % 3]:
         raise ValueError(f"A tile must be an MGRS name of the northern hemisphere, like 33UUP. Received: {tile!r}.")
-    zone, band, column, row = int(tile[:2]), tile[2], tile[3], tile[4]
     easting = (_COLUMN_LETTERS[zone % 3].index(column) + 1) * 100_000
     northing = (_ROW_LETTERS.index(row) - (0 if zone % 2 else 5)) % 20 * 100_000
     # Row letters repeat every 2000 km; the latitude band tells which repetition.

@@ -151,6 +151,12 @@ def test_bad_blocks(block_m):
         make_split(source_of(made_places()), group="block", block_m=block_m)
 
 
+def test_blocks_need_places_on_the_ground():
+    for tile in ("T07", "33IUP", "33UUZ", "33UIP", "33JUP"):
+        with pytest.raises(InvalidSourceError, match=rf"Blocks need places.*northern hemisphere.*'{tile}'"):
+            group_patches({"a": Place(tile, (0, 0), "1")}, "block", block_m=5000)
+
+
 def test_a_block_needs_an_edge():
     with pytest.raises(InvalidArgumentError, match=r"`block_m` must be the edge of a block.* Received: none"):
         make_split(source_of(made_places()), group="block")

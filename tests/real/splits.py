@@ -24,10 +24,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from rasterio.warp import transform
+from scipy.spatial import cKDTree
+
+from eokeras.ben_ge.ground import SAME_GROUND_M, ground_points, zones_and_centres
 from eokeras.ben_ge.layout import SPLITS
 from eokeras.ben_ge.places import Place, parse_name
 from eokeras.ben_ge.published import read_published
 from eokeras.ben_ge.splits import LeakageWarning, Split, leakage, make_split
+from eokeras.pretrain.clustering import geoclusters
 
 NAMES = "s1_s2_name_country_season.csv.bz2"
 SHARES = ("product", "date", "tile", "cell", "adjacent", "within_5_cells", "ground")
@@ -128,6 +134,31 @@ def shares(ids, values: Mapping[str, str], order: list[str]) -> list[float]:
     return [counts[value] / max(1, counts.total()) for value in order]
 
 
+# ---- What tiles and places are like ----------------------------------------------------------------------------------
+
+
+def print_overlap(names: Names) -> None:
+    """How many cells share ground with a cell of another tile."""
+    cells = sorted({place[:2] for place in names.places.values()})
+    points = ground_points(Place(*cell, "") for cell in cells)
+    pairs = cKDTree(points).query_pairs(SAME_GROUND_M, output_type="ndarray")
+    tiles = np.array([tile for tile, _ in cells])
+    pairs = pairs[tiles[pairs[:, 0]] != tiles[pairs[:, 1]]]
+    print(f"\nCells that share ground with one of another tile: {len(np.unique(pairs)):,} of {len(cells):,}.")
+
+
+def print_silhouettes(names: Names, sample: int = 20_000) -> None:
+    """Mean silhouette by number of geoclusters, of places drawn from all."""
+    drawn = np.random.default_rng(0).choice(len(names.patch_ids), sample, replace=False)
+    zones, centres = zones_and_centres(names.places[names.patch_ids[index]] for index in drawn)
+    lonlat = np.empty((sample, 2))
+    for zone in np.unique(zones).tolist():
+        members = zones == zone
+        lonlat[members] = np.transpose(transform(f"EPSG:{zone}", "EPSG:4326", *centres[members].T.tolist()))
+    found = geoclusters(lonlat, range(2, 31)).silhouettes
+    print(f"Geoclusters of {sample:,} places, mean silhouette: {', '.join(f'{k}: {v:.3f}' for k, v in found)}.")
+
+
 def main() -> None:
     """Reads the names once and prints both reports."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -137,6 +168,8 @@ def main() -> None:
     started = time.process_time()
     names, classes = read_names(data)
     print(f"Read {len(names.patch_ids):,} names in {time.process_time() - started:.0f} s of CPU time.")
+    print_overlap(names)
+    print_silhouettes(names)
     report(names, classes)
     report(read_ben_ge_8k(data, names), classes)
 
