@@ -397,6 +397,22 @@ def test_real_ben_ge_8k_leaks_as_published(real_places):
     assert counts.adjacent / 8 == pytest.approx(38, abs=0.5)
     assert counts.within_5_cells / 8 == pytest.approx(92, abs=0.5)
     assert counts.cell / 8 == pytest.approx(6.6, abs=0.05)
+    assert (counts.nearest_cells, counts.nearest_m) == (0, 0)
+
+
+@needs_real_data
+def test_real_tiles_overlap_and_a_buffer_parts_them(real_places):
+    ids = (Path(real) / "ben-ge-8k-index" / "ben-ge-8k.csv").read_text().split()
+    places = {patch_id: real_places[patch_id] for patch_id in ids}
+    split = make_split(make_source(places), group="tile")
+    counts = leakage(places, split.patches)
+    assert (counts.tile, counts.ground) == (0, 8)
+    assert "Of 797 test patches 8 share ground with a training patch (tiles overlap)" in split.notes[-1]
+    parted = make_split(make_source(places), group="tile", buffer_m=1200)
+    assert parted.patches["test"] == split.patches["test"]
+    counts = leakage(places, parted.patches)
+    assert counts.ground == 0
+    assert counts.nearest_m >= 1200
 
 
 @needs_real_data
