@@ -62,7 +62,7 @@ def make_dataset(
     """Reads one split of the records as batches for `model.fit`.
 
     Args:
-        records: directory that `eokeras.ben_ge.convert` returned.
+        records: directory that `eokeras.ben_ge.convert` or `apply_split` returned.
         split: "train", "val" or "test", as the records have them.
         inputs: any of `s2` (B, H, W, 12), `s1` (B, H, W, 2), `dem` (B, H, W, 1), `era5` (B, 8),
             `lonlat` (B, 2), `season_input` (B, 1): float32, channels last, 10 m grid. `s2` and `s1` have fewer

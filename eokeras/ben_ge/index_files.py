@@ -29,7 +29,7 @@ class Split:
 
     Args:
         patches: "train", "val", "test" -> sorted patch ids.
-        kind: "grouped", "official", "random" or "index".
+        kind: "grouped", "official", "random", "fold" or "index".
         group: what a grouped split kept whole, else None.
         seed: of the draw, where there was one.
         fractions: shares asked for, where they were.
@@ -81,7 +81,7 @@ def read_index(path: Path) -> tuple[list[str], list[str] | None, list[str]]:
     return [row[0] for _, row in rows], [row[1] for _, row in rows] if len(header) == 2 else None, comments
 
 
-def read_published(files: Mapping[str, Path], known: Collection[str], narrow: bool) -> dict[str, tuple[str, ...]]:
+def read_split_lists(files: Mapping[str, Path], known: Collection[str], narrow: bool) -> dict[str, tuple[str, ...]]:
     """The published split of a tree: split -> sorted patch ids.
 
     Args:

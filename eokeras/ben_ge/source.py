@@ -24,7 +24,7 @@ import numpy as np
 
 from eokeras.ben_ge import rasters, schema
 from eokeras.ben_ge.csv_source import CsvSource
-from eokeras.ben_ge.index_files import read_published
+from eokeras.ben_ge.index_files import read_split_lists
 from eokeras.ben_ge.label_source import LabelSource
 from eokeras.ben_ge.labels import read_source_tile
 from eokeras.ben_ge.layout import Layout, find_layout
@@ -253,7 +253,7 @@ class Source:
         Raises:
             InvalidSourceError: a split names a patch that the source lacks, or two splits share one.
         """
-        splits = read_published(self._layout.splits, self._known, self._selected)
+        splits = read_split_lists(self._layout.splits, self._known, self._selected)
         if splits or not self._metadata:
             return splits
         # The published table may list more patches than were picked, never fewer.

@@ -102,7 +102,7 @@ def test_georeferencing_agrees_with_tile_cell_and_lonlat(tree):
     ],
 )
 def test_tile_corners_are_the_published_ones(tile, corner):
-    from eokeras.ben_ge.simulation.tiles import upper_left
+    from eokeras.ben_ge.places import upper_left
 
     assert upper_left(tile) == corner
 
