@@ -26,7 +26,7 @@ from eokeras.ben_ge import records, schema
 from eokeras.ben_ge.patch_table import write_patch_table
 from eokeras.ben_ge.reflectance import describe
 from eokeras.ben_ge.source import Source, open_source
-from eokeras.ben_ge.splits import Split, make_split, write_split
+from eokeras.ben_ge.splits import GROUPS, Split, make_split, write_split
 from eokeras.ben_ge.statistics import TrainingStatistics
 from eokeras.errors import (
     EokerasError,
@@ -171,7 +171,8 @@ def convert(
             patches in the order on disk with their places and classes.
         split: "grouped" (default: no group is on two sides), "official" (the tree's own), "random",
             or the path of an index file; see `eokeras.ben_ge.make_split`.
-        group: what a grouped split keeps together: "tile_date" (default), "tile" or "date".
+        group: what a grouped split keeps together: "tile_date" (default), "tile" or "date". Countries, blocks, buffers
+            and folds: `apply_split`, which needs no other conversion.
         fractions: wanted shares of train, val and test.
         seed: seed of the split.
         on_error: "stop" (default) raises at the first bad patch; "skip" leaves bad patches out and
@@ -191,6 +192,7 @@ def convert(
         >>> records = eo.ben_ge.convert("data/ben-ge-sim", "records/ben-ge-sim")  # doctest: +SKIP
     """
     check_choice("on_error", on_error, ("stop", "skip"))
+    check_choice("group", group, GROUPS)
     target = Path(directory)
     if target.exists():
         raise TargetExistsError(

@@ -182,15 +182,15 @@ def load_schema(records: str | Path) -> RecordSchema:
             that are gone or were made anew.
     """
     path = Path(records)
-    metadata = path / "metadata.json"
+    metadata, info = path / "metadata.json", "dataset_info.json"
     if not metadata.is_file():
-        raise _unfinished(path, metadata.name)
+        raise _unfinished(path, metadata.name if (path / info).is_file() else info)
     content = _read_metadata(metadata)
     shards = shards_of(path, content)
     if "shards" in content:
         _check_shards(path, shards, content["shards"]["fingerprint"])
-    if not (shards / "dataset_info.json").is_file():
-        raise _unfinished(shards, "dataset_info.json")
+    if not (shards / info).is_file():
+        raise _unfinished(shards, info)
     return RecordSchema(path, content)
 
 
