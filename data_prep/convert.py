@@ -3,6 +3,11 @@
     python data_prep/convert.py data/ben-ge-800 records/ben-ge-800
     python data_prep/convert.py data/ben-ge-8k records/ben-ge-8k --split official
 
+BigEarthNet v1 or v2 (reBEN) alone, only some of it, only some patches:
+
+    python data_prep/convert.py data/reBEN records/reBEN --split official \\
+        --modalities sentinel_2 reference_maps labels --bands s2=B02,B03,B04,B08 --patches some.csv
+
 The full ben-ge is modular; give the folders and csvs that lie apart:
 
     python data_prep/convert.py data/ben-ge records/ben-ge --sentinel-2 BigEarthNet-v1.0 \\
@@ -19,19 +24,29 @@ PARTS = (
     "sentinel_1",
     "dem",
     "esaworldcover",
+    "reference_maps",
     "meta",
     "era5",
     "climatezones",
     "landcover",
     "geoclusters",
+    "metadata",
     "splits",
 )
+
+
+def bands_of(text: str) -> tuple[str, tuple[str, ...]]:
+    """`s2=B04,B03` -> "s2", ("B04", "B03")."""
+    sensor, equals, names = text.partition("=")
+    if not equals or not names:
+        raise argparse.ArgumentTypeError(f"must look like s2=B04,B03,B02. Received: {text!r}")
+    return sensor, tuple(name.strip() for name in names.split(","))
 
 
 def make_parser() -> argparse.ArgumentParser:
     """The command's parser."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", help="directory of a ben-ge tree")
+    parser.add_argument("source", help="directory of a tree of ben-ge or BigEarthNet")
     parser.add_argument("out", help="directory to make; must not exist")
     parser.add_argument(
         "--split",
@@ -59,8 +74,22 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--name", help="the NAME in front of the csvs, where it is not the directory's")
     parser.add_argument("--patches", help="index file: use only these patches")
+    parser.add_argument(
+        "--modalities",
+        nargs="+",
+        help="read only these: sentinel_2, dem, ... as the options below are named, or labels; a patch need not have "
+        "the others",
+    )
+    parser.add_argument(
+        "--bands",
+        nargs="+",
+        type=bands_of,
+        default=(),
+        metavar="SENSOR=B1,B2",
+        help="read only these bands of s2 or s1",
+    )
     for part in PARTS:
-        parser.add_argument(f"--{part.replace('_', '-')}", help=f"{part} folder or csv, where it lies apart")
+        parser.add_argument(f"--{part.replace('_', '-')}", help=f"{part} folder or table, where it lies apart")
     return parser
 
 
@@ -68,8 +97,8 @@ def main(arguments: argparse.Namespace) -> None:
     """Converts; prints where the records are and what is in them."""
     from eokeras import ben_ge
 
-    parts = {name: getattr(arguments, name) for name in (*PARTS, "name", "patches")}
-    source = ben_ge.open_source(arguments.source, **parts)
+    options = {name: getattr(arguments, name) for name in (*PARTS, "name", "patches", "modalities")}
+    source = ben_ge.open_source(arguments.source, **options, bands=dict(arguments.bands))
     records = ben_ge.convert(
         source,
         arguments.out,

@@ -13,7 +13,8 @@ from eokeras.ben_ge import check_bigearthnet, open_source
 from eokeras.ben_ge.archive import download
 from eokeras.ben_ge.catalogue import ARCHIVES, FULL, NAMES, archives_of
 from eokeras.ben_ge.download_note import read_note
-from eokeras.ben_ge.layout import CSVS, FILE_ENDINGS, FOLDERS, patch_files
+from eokeras.ben_ge.layout import CSVS, FOLDERS
+from eokeras.ben_ge.patch_files import FILE_ENDINGS, patches_in
 from eokeras.ben_ge.tables import Table
 from eokeras.ben_ge.zenodo import ADDRESS
 from eokeras.errors import InvalidArgumentError
@@ -57,8 +58,8 @@ def _count(tree: Path, name: str) -> tuple[Path, int]:
     """Where the content of an archive lies, and of how many patches it is."""
     archive = ARCHIVES[name]
     if archive.folder:
-        folder = tree / FOLDERS[archive.folder]
-        return folder, len(patch_files(folder, FILE_ENDINGS[archive.folder]))
+        folder = tree / FOLDERS[archive.folder][0]
+        return folder, len(patches_in(folder, FILE_ENDINGS[archive.folder]))
     if archive.csv:
         path = next(path for path in tree.iterdir() if CSVS[archive.csv].fullmatch(path.name))
         return path, len(Table(path, archive.csv))

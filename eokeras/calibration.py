@@ -4,13 +4,14 @@
 array namespace (TensorFlow in the pipeline, `keras.ops` in a layer, NumPy in tests).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 
 from eokeras.ben_ge import schema
+from eokeras.ben_ge.records import RecordSchema
 from eokeras.errors import InvalidArgumentError, check_choice, check_choices
 
 KINDS = ("standardise", "tutorial")
@@ -55,7 +56,19 @@ class Calibration:
         return cls(**{key: None if value is None else tuple(value) for key, value in content.items()})
 
 
-def calibration_for(name: str, kind: str, statistics: dict, channels: Sequence[str] | None = None) -> Calibration:
+def calibration_for_records(name: str, kind: str, records: RecordSchema, channels: Sequence[str]) -> Calibration:
+    """The calibration of one input by what its records hold and state; arguments and errors as `calibration_for`."""
+    return calibration_for(name, kind, records.statistics, channels, records[name].channels, records.reflectance)
+
+
+def calibration_for(
+    name: str,
+    kind: str,
+    statistics: dict,
+    channels: Sequence[str] | None = None,
+    held: Sequence[str] | None = None,
+    reflectance: Mapping[str, Mapping[str, float]] | None = None,
+) -> Calibration:
     """The calibration of one input.
 
     Args:
@@ -63,20 +76,24 @@ def calibration_for(name: str, kind: str, statistics: dict, channels: Sequence[s
         kind: `"standardise"` (zero mean, unit standard deviation of the training split) or
             `"tutorial"` (fixed physical range to [0, 1]).
         statistics: `RecordSchema.statistics` of the records.
-        channels: channel names in the order wanted; default the canonical order.
+        channels: channel names in the order wanted; by default all that are `held`.
+        held: the channels of the records and of their statistics; by default the canonical ones.
+        reflectance: band -> `scale` and `offset` of the digital numbers; by default those of BigEarthNet v1.
 
     Raises:
         InvalidArgumentError: `name`, `kind` or a channel is unknown, or "standardise" without training statistics.
     """
     check_choice("calibrate", kind, KINDS)
     check_choice("name", name, schema.CHANNELS)
-    canonical = schema.CHANNELS[name]
-    check_choices(f"channels of {name!r}", channels or (), canonical)
-    chosen = [canonical.index(channel) for channel in channels or canonical]
-    low, high = (np.array(bound)[chosen] for bound in zip(*fixed_range(name), strict=True))
+    held = tuple(schema.CHANNELS[name] if held is None else held)
+    names = tuple(channels or held)
+    check_choices(f"channels of {name!r}", names, held)
+    chosen = [held.index(channel) for channel in names]
+    ranges = dict(zip(schema.CHANNELS[name], fixed_range(name, reflectance), strict=True))
+    low, high = (np.array(bound) for bound in zip(*(ranges[channel] for channel in names), strict=True))
     if kind == "tutorial":
         middle = (low + high) / 2
-        return _calibration(name, canonical, chosen, low, 1 / (high - low), (low, high), middle, low, high)
+        return _calibration(name, names, low, 1 / (high - low), (low, high), middle, low, high)
     training = statistics.get(name)
     if not training or not min(training["count"]):
         raise InvalidArgumentError(
@@ -85,28 +102,31 @@ def calibration_for(name: str, kind: str, statistics: dict, channels: Sequence[s
         )
     mean, std, p1, p99 = (np.array(training[key], "float64")[chosen] for key in ("mean", "std", "p1", "p99"))
     std = np.where(std > 0, std, 1.0)  # a channel that is constant becomes zero
-    return _calibration(name, canonical, chosen, mean, 1 / std, (None, None), mean, p1, p99)
+    return _calibration(name, names, mean, 1 / std, (None, None), mean, p1, p99)
 
 
-def _calibration(name, canonical, chosen, centre, gain, clip, nan_value, lowest, highest) -> Calibration:
+def _calibration(name, names, centre, gain, clip, nan_value, lowest, highest) -> Calibration:
     def numbers(values):
         return None if values is None else tuple(float(value) for value in values)
 
-    names = tuple(canonical[index] for index in chosen)
     low, high = clip
     no_data = np.full(len(names), schema.DEM_NO_DATA) if name == "dem" else None
     constants = (centre, gain, low, high, nan_value, lowest, highest, no_data)
     return Calibration(names, *map(numbers, constants))
 
 
-def fixed_range(name: str) -> tuple[tuple[float, float], ...]:
-    """(low, high) in stored numbers of every canonical channel that "tutorial" maps to 0 and 1."""
+def fixed_range(name: str, reflectance: Mapping | None = None) -> tuple[tuple[float, float], ...]:
+    """(low, high) in stored numbers of every canonical channel that "tutorial" maps to 0 and 1.
+
+    `reflectance` is as for `calibration_for`; bands that it does not name are taken as of BigEarthNet v1.
+    """
     if name in _FIXED_RANGES:
         return _FIXED_RANGES[name]
-    bands = {band.name: band for band in schema.S2_BANDS}
+    numbers = {band.name: {"scale": band.scale, "offset": band.offset} for band in schema.S2_BANDS}
+    numbers |= reflectance or {}
     return tuple(
-        tuple((reflectance - bands[channel].offset) / bands[channel].scale for reflectance in _REFLECTANCE_RANGE)
-        for channel in schema.CHANNELS[name]
+        tuple((value - numbers[band]["offset"]) / numbers[band]["scale"] for value in _REFLECTANCE_RANGE)
+        for band in schema.CHANNELS[name]
     )
 
 

@@ -58,7 +58,7 @@ def choose_patches(
     labels,
     subset: str,
 ) -> Choice | None:
-    """The patches that the label options of `make_dataset` ask for; None where they ask for all.
+    """The patches that the label options of `make_dataset` ask for; None where they ask for all that is in the shards.
 
     Raises:
         InvalidArgumentError: options that break their rule or exclude each other.
@@ -71,9 +71,11 @@ def choose_patches(
     budgets = {"label_fraction": label_fraction, "label_shots": label_shots, "labels": labels}
     given = [name for name, value in budgets.items() if value is not None]
     _check_together(given, split, targets, subset)
-    if not given:
+    if not given and not records.is_other_split:
         return None
     table = read_patch_table(records, split)
+    if not given:
+        return Choice(table, np.ones(len(table.places), bool), {})
     asked = _by_target(given[0], budgets[given[0]], targets)
     if labels is not None:
         by_target = {name: _patches_in(name, budget, records, split, table) for name, budget in asked.items()}

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from eokeras import calibration
 from eokeras.ben_ge import schema
+from eokeras.ben_ge.corine import CORINE_NO_DATA, class_of_code
 from eokeras.ben_ge.input_names import MASK, modality_of, presence_name
 from eokeras.calibration import Calibration
 
@@ -22,14 +23,17 @@ Operation = Callable[[Batch], Batch]
 _TENSORFLOW = SimpleNamespace(
     where=tf.where, isnan=tf.math.is_nan, isinf=tf.math.is_inf, minimum=tf.minimum, maximum=tf.maximum
 )
+Bands = Mapping[str, Sequence[str]]
+_ALL_BANDS: Bands = {name: raster.bands for name, raster in schema.RASTERS.items()}
 _GRID_M = schema.RASTERS["s2_10m"].gsd_m  # ground sampling distance of the common grid
 
 
-def parse(fields: Sequence[str]) -> Callable[[tf.Tensor], Batch]:
+def parse(fields: Sequence[str], stored_bands: Bands = _ALL_BANDS) -> Callable[[tf.Tensor], Batch]:
     """Makes the parser of serialised records.
 
     Args:
         fields: fields of the records to read; others cost nothing.
+        stored_bands: raster -> the bands that the records hold of it (`RecordSchema.stored_bands`); by default all.
 
     Returns:
         A function from serialised examples (B,) to a dict of (B, ...) tensors at stored
@@ -39,17 +43,18 @@ def parse(fields: Sequence[str]) -> Callable[[tf.Tensor], Batch]:
 
     def apply(serialised: tf.Tensor) -> Batch:
         examples = tf.io.parse_example(serialised, specification)
-        return {name: _decode(name, examples[name]) for name in fields}
+        return {name: _decode(name, examples[name], stored_bands.get(name, ())) for name in fields}
 
     return apply
 
 
-def _decode(name: str, raw: tf.Tensor) -> tf.Tensor:
+def _decode(name: str, raw: tf.Tensor, bands: Sequence[str]) -> tf.Tensor:
     field = schema.RASTERS.get(name) or schema.SCALARS[name]
     if field.dtype == "string":
         return raw
     values = tf.io.decode_raw(raw, field.dtype)
-    return tf.reshape(values, (-1, *field.shape))
+    shape = (*field.shape[:2], len(bands)) if bands else field.shape
+    return tf.reshape(values, (-1, *shape))
 
 
 def resample_to_10m(raster: tf.Tensor, gsd_m: int) -> tf.Tensor:
@@ -65,15 +70,16 @@ def resample_to_10m(raster: tf.Tensor, gsd_m: int) -> tf.Tensor:
     return tf.image.resize(raster, size, method="bilinear")
 
 
-def assemble_s2(bands: Sequence[str], calibrated: Calibration | None) -> Operation:
+def assemble_s2(bands: Sequence[str], calibrated: Calibration | None, stored_bands: Bands = _ALL_BANDS) -> Operation:
     """Makes `s2` (B, 120, 120, C) float32 from the stored groups.
 
     Args:
         bands: band names in the order wanted.
         calibrated: calibration of exactly these bands, or None to keep stored numbers.
+        stored_bands: stored group -> its bands, as for `parse`.
     """
     groups = s2_groups_of(bands)
-    stored = [band for name in groups for band in schema.RASTERS[name].bands]
+    stored = [band for name in groups for band in stored_bands[name]]
     order = np.zeros((len(stored), len(bands)), "float32")
     for column, band in enumerate(bands):
         order[stored.index(band), column] = 1
@@ -96,24 +102,27 @@ def s2_groups_of(bands: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in schema.S2_GROUPS if set(bands) & set(schema.RASTERS[name].bands))
 
 
-def calibrate(name: str, channels: Sequence[str], calibrated: Calibration | None) -> Operation:
+def calibrate(
+    name: str, channels: Sequence[str], calibrated: Calibration | None, held: Sequence[str] | None = None
+) -> Operation:
     """Makes the float32 input `name` (B, ..., C) from its one stored field.
 
     Args:
         name: an input made of one field, or a stored Sentinel-2 group.
         channels: channel names in the order wanted.
         calibrated: calibration of exactly these channels, or None to keep stored numbers.
+        held: the channels that the records hold, in their order; by default all.
     """
     (field,) = schema.INPUTS.get(name, (name,))
-    canonical = schema.CHANNELS[name]
-    order = [canonical.index(channel) for channel in channels]
+    held = schema.CHANNELS[name] if held is None else held
+    order = [held.index(channel) for channel in channels]
     has_missing = (schema.RASTERS.get(field) or schema.SCALARS[field]).dtype.startswith("float")
 
     def apply(batch: Batch) -> Batch:
         values = batch[field]
         if values.shape.rank == 1:  # a number per patch
             values = values[:, tf.newaxis]
-        if order != list(range(len(canonical))):
+        if order != list(range(len(held))):
             values = tf.gather(values, order, axis=-1)
         values = tf.cast(values, tf.float32)
         if calibrated is not None:
@@ -123,9 +132,10 @@ def calibrate(name: str, channels: Sequence[str], calibrated: Calibration | None
     return apply
 
 
-def valid_mask(raster: str, channels: Sequence[str]) -> Operation:
-    """Makes `<raster>_mask` (B, H, W, C) float32: 1 where the stored number is finite, else 0."""
-    order = [schema.CHANNELS[raster].index(channel) for channel in channels]
+def valid_mask(raster: str, channels: Sequence[str], held: Sequence[str] | None = None) -> Operation:
+    """Makes `<raster>_mask` (B, H, W, C) float32: 1 where the stored number is finite, else 0; `held` as above."""
+    held = schema.CHANNELS[raster] if held is None else held
+    order = [held.index(channel) for channel in channels]
 
     def apply(batch: Batch) -> Batch:
         finite = tf.math.is_finite(tf.gather(batch[raster], order, axis=-1))
@@ -171,9 +181,14 @@ def make_target(name: str, labelled: Sequence[str] | None = None) -> Operation:
     return apply
 
 
-def _ids_of_codes(target: str, codes: Sequence[int]) -> Operation:
-    table = np.full(256, schema.VOID, "int32")
-    table[list(codes)] = range(len(codes))
+def _in_order(entries: Sequence) -> dict[int, int]:
+    """Code -> class id of the entries of a class table."""
+    return {entry.code: index for index, entry in enumerate(entries)}
+
+
+def _ids_of_codes(target: str, ids: Mapping[int, int]) -> Operation:
+    table = np.full(max(256, 1 + max(CORINE_NO_DATA)), schema.VOID, "int32")  # stored codes are checked to lie below
+    table[list(ids)] = list(ids.values())
     field = schema.TARGETS[target].feature
 
     def apply(batch: Batch) -> Batch:
@@ -219,8 +234,9 @@ def _has_cover(fractions: tf.Tensor) -> tf.Tensor:
 
 
 _TARGETS: Mapping[str, Operation] = {
-    "climate_zone": _ids_of_codes("climate_zone", [zone.code for zone in schema.CLIMATE_ZONES]),
-    "land_cover_map": _ids_of_codes("land_cover_map", [entry.code for entry in schema.LAND_COVER]),
+    "climate_zone": _ids_of_codes("climate_zone", _in_order(schema.CLIMATE_ZONES)),
+    "land_cover_map": _ids_of_codes("land_cover_map", _in_order(schema.LAND_COVER)),
+    "reference_map": _ids_of_codes("reference_map", class_of_code()),
     "land_cover": _top_class,
     "land_cover_fractions": _fractions,
     "season": _cast("season", tf.float32),

@@ -16,7 +16,7 @@ from eokeras.ben_ge import schema
 from eokeras.ben_ge.input_names import modality_of, presence_name, split_view, view_count, view_name
 from eokeras.ben_ge.label_subsets import LabelSubset
 from eokeras.ben_ge.records import RecordSchema, load_schema
-from eokeras.calibration import calibration_for
+from eokeras.calibration import calibration_for_records
 from eokeras.errors import InvalidArgumentError, RecordsError, check_choice, check_choices
 from eokeras.label_choice import choose_patches
 from eokeras.serialised import serialised_cells, serialised_patches
@@ -62,12 +62,13 @@ def make_dataset(
     """Reads one split of the records as batches for `model.fit`.
 
     Args:
-        records: directory that `eokeras.ben_ge.convert` returned.
+        records: directory that `eokeras.ben_ge.convert` or `apply_split` returned.
         split: "train", "val" or "test", as the records have them.
         inputs: any of `s2` (B, H, W, 12), `s1` (B, H, W, 2), `dem` (B, H, W, 1), `era5` (B, 8),
-            `lonlat` (B, 2), `season_input` (B, 1): float32, channels last, 10 m grid.
+            `lonlat` (B, 2), `season_input` (B, 1): float32, channels last, 10 m grid. `s2` and `s1` have fewer
+            channels where the records hold fewer bands.
         targets: any of `climate_zone`, `land_cover`, `geocluster` (B,) int32; `land_cover_map`
-            (B, H, W) int32, `ben_ge.schema.VOID` where there is no class; `season` (B,) float32;
+            and `reference_map` (B, H, W) int32, `ben_ge.schema.VOID` where there is no class; `season` (B,) float32;
             `land_cover_fractions` (B, 11) and `labels` (B, 19) float32; `elevation` (B, H, W) float32,
             metres above the mean of the patch (after a random crop: of the crop), NaN where there is none.
         batch_size: patches per batch; the last batch may hold fewer.
@@ -146,7 +147,8 @@ def make_dataset(
     if repeat:  # after the shuffle, so that every epoch holds every patch once
         dataset = dataset.repeat()
     dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
-    dataset = _map(dataset, ops.parse(fields) if dates == 1 else _parse_dates(ops.parse(fields)))
+    parse = ops.parse(fields, record_schema.stored_bands)
+    dataset = _map(dataset, parse if dates == 1 else _parse_dates(parse))
     if augment is not None:  # before resampling: fewer and smaller numbers to move
         seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
         change = augment if dates == 1 else _augment_dates(augment)
@@ -166,15 +168,14 @@ def _check_names(records: RecordSchema, split, inputs, targets, metadata) -> Non
     check_choices("metadata", metadata, schema.SCALARS)
     if not inputs:
         raise InvalidArgumentError("`inputs` must name at least one input. Received: none.")
-    needed = {name: schema.INPUTS[name] for name in inputs}
-    needed |= {name: (schema.TARGETS[name].feature,) for name in targets}
-    needed |= {name: (name,) for name in metadata}
-    for name, fields in needed.items():
-        if not set(fields) <= set(records.fields):
-            raise RecordsError(
-                f"{records.path} lacks what {name!r} is made from. It can give inputs {list(records)} "
-                f"and targets {list(records.targets)}."
-            )
+    lacking = [name for name in inputs if name not in records]
+    lacking += [name for name in targets if name not in records.targets]
+    lacking += [name for name in metadata if name not in records.fields]
+    if lacking:
+        raise RecordsError(
+            f"{records.path} lacks what {lacking[0]!r} is made from. It can give inputs {list(records)} "
+            f"and targets {list(records.targets)}."
+        )
     if split not in records.splits:
         rule = f"`split` must be one of {list(records.splits)}. Received: split={split!r}."
         raise RecordsError(" ".join([rule, *records.split["notes"]]))
@@ -239,11 +240,13 @@ def _finish(records, channels, targets, calibrate, masks, presence, metadata, la
     operations = [ops.make_target(name, labelled.get(name)) for name in targets]
     names = list(channels)
     for name, chosen in channels.items():
-        constants = calibrate and calibration_for(name, calibrate, records.statistics, chosen)
-        make = ops.assemble_s2(chosen, constants) if name == "s2" else ops.calibrate(name, chosen, constants)
-        operations.append(make)
+        constants = calibrate and calibration_for_records(name, calibrate, records, chosen)
+        if name == "s2":
+            operations.append(ops.assemble_s2(chosen, constants, records.stored_bands))
+        else:
+            operations.append(ops.calibrate(name, chosen, constants, records[name].channels))
     if masks and "s1" in channels:
-        operations.append(ops.valid_mask("s1", channels["s1"]))
+        operations.append(ops.valid_mask("s1", channels["s1"], records["s1"].channels))
         names.append("s1_mask")
     if presence:
         fields = {modality_of(name): _stored_fields(name, chosen)[0] for name, chosen in channels.items()}

@@ -18,7 +18,7 @@ import eokeras
 from eokeras.ben_ge import schema as ben_ge
 from eokeras.ben_ge.input_names import modality_of, presence_name
 from eokeras.ben_ge.records import RecordSchema
-from eokeras.calibration import calibration_for
+from eokeras.calibration import calibration_for_records
 from eokeras.errors import (
     EokerasError,
     InvalidArgumentError,
@@ -125,7 +125,7 @@ def serving_model(model: keras.Model, schema: RecordSchema, *, calibrate="standa
     inputs = {name: keras.Input(shape, name=name, dtype="float32") for name, shape in shapes.items()}
     calibrated = [
         Calibrate(
-            calibration_for(name, calibrate, schema.statistics, used[name]),
+            calibration_for_records(name, calibrate, schema, used[name]),
             channels=schema[name].channels,
             name=f"calibrate_{name}",
         )(tensor)
@@ -246,8 +246,7 @@ def _describe_input(name: str, shape, used_channels, schema: RecordSchema) -> di
         "statistics": schema.statistics.get(name),
     }
     if modality_of(name) == "s2":
-        reflectance = schema.metadata["reflectance"]
-        description["reflectance"] = {band: reflectance[band] for band in schema[name].channels}
+        description["reflectance"] = {band: schema.reflectance[band] for band in schema[name].channels}
     return description
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from rasterio.enums import Resampling
 
 import eokeras as eo
+from eokeras.ben_ge.corine import corine_to_19
 from eokeras.ben_ge.schema import VOID
 from eokeras.errors import InvalidArgumentError, RecordsError
 from tests.trees import rewrite_geotiff, set_field, write_tree
@@ -97,7 +98,7 @@ def test_equals_the_tutorials_preprocessing_on_real_pixels(real_data, tmp_path, 
             content = json.loads(
                 (tree / "sentinel-2" / patch_id / f"{patch_id}_labels_metadata.json").read_text("utf-8")
             )
-            expected_ids = set(eo.ben_ge.schema.corine_to_19(content["labels"]))
+            expected_ids = set(corine_to_19(content["labels"]))
             assert set(np.flatnonzero(patches[patch_id]["labels"])) == expected_ids
 
 

@@ -13,7 +13,7 @@ from eokeras.errors import InvalidArgumentError
 from eokeras.evaluate.scores import SIMULATED
 from tests.evaluate.cases import SHAPES, make_arrays, make_dataset, make_schema, pass_through
 
-REAL, SIMULATION = SimpleNamespace(world=None), SimpleNamespace(world={"seed": 0})
+REAL, SIMULATION = (SimpleNamespace(world=world, bands=dict(CHANNELS), reflectance={}) for world in (None, {"seed": 0}))
 
 
 def make_batch(patches=3, size=24, seed=0):

@@ -141,10 +141,10 @@ def _labels(index):
     return present
 
 
-def write_geotiff(path, values, epsg, west, north, gsd_m):
+def write_geotiff(path, values, epsg, west, north, gsd_m, **profile):
     """An uncompressed single-band GeoTIFF of `values` (H, W), as ben-ge has them. No CRS where `epsg` is None."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    profile = {
+    profile |= {
         "driver": "GTiff",
         "height": values.shape[0],
         "width": values.shape[1],

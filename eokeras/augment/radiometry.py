@@ -3,7 +3,7 @@
 Letters: B batch, H rows, W columns, C channels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -25,7 +25,11 @@ _GRID_M = schema.RASTERS["s2_10m"].gsd_m
 
 
 def reflectance_jitter(
-    gain: float = 0.1, offset: float = 0.01, by_band: bool = False, fields: Sequence[str] = schema.S2_GROUPS
+    gain: float = 0.1,
+    offset: float = 0.01,
+    by_band: bool = False,
+    fields: Sequence[str] = schema.S2_GROUPS,
+    reflectance: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Augmentation:
     """Gain and offset of reflectance: other light, other haze.
 
@@ -36,7 +40,9 @@ def reflectance_jitter(
         gain: largest relative change, in [0, 1).
         offset: largest shift [reflectance], 0 or more.
         by_band: a draw for every band, which shifts the spectrum; else one for the whole patch.
-        fields: rasters of digital numbers (B, H, W, C). Those that are not in the schema count 1e-4 reflectance.
+        fields: rasters of digital numbers (B, H, W, C).
+        reflectance: `load_schema(records).reflectance`, whose bands have one scale and offset; by default those of
+            BigEarthNet v1 (1e-4, no offset).
 
     Returns:
         A function (batch, seed of shape (2,)) -> batch with the same shapes and dtypes.
@@ -55,6 +61,7 @@ def reflectance_jitter(
         raise InvalidArgumentError(f"`gain` must be below 1, or light could turn negative. Received: gain={gain}.")
     _check_effect(gain, offset)
     fields = check_fields(fields)
+    scale, base = _scale_and_offset(reflectance)
 
     def apply(batch: Batch, seed: tf.Tensor) -> Batch:
         changed = dict(batch)
@@ -63,7 +70,6 @@ def reflectance_jitter(
             own_seed, channels = (fold(seed, 1 + number), stored.shape[-1]) if by_band else (fold(seed, 0), 1)
             draws = tf.random.stateless_uniform((2, batch_size(batch), 1, 1, channels), own_seed, -1.0, 1.0)
             g, o = gain * draws[0], offset * draws[1]
-            scale, base = _scale_and_offset(name, stored.shape[-1])
             # ((number * scale + base) (1 + g) + o - base) / scale
             numbers = tf.cast(stored, tf.float32) * (1 + g) + (base * g + o) / scale
             changed[name] = restore(name, numbers, stored, is_missing(name, stored))
@@ -72,13 +78,16 @@ def reflectance_jitter(
     return apply
 
 
-def _scale_and_offset(name: str, channels: int) -> tuple[np.ndarray, np.ndarray]:
-    """(C,) scale and offset of the bands of a raster: reflectance = number * scale + offset."""
-    bands = {band.name: band for band in schema.S2_BANDS}
-    names = schema.RASTERS[name].bands if name in schema.RASTERS else ()
-    scales = [bands[band].scale for band in names] or [1e-4] * channels
-    offsets = [bands[band].offset for band in names] or [0.0] * channels
-    return np.array(scales, "float32"), np.array(offsets, "float32")
+def _scale_and_offset(reflectance: Mapping | None) -> tuple[float, float]:
+    """Scale and offset of all bands: reflectance = number * scale + offset."""
+    first = schema.S2_BANDS[0]
+    stated = {(entry["scale"], entry["offset"]) for entry in (reflectance or {}).values()} or {
+        (first.scale, first.offset)
+    }
+    if len(stated) > 1:
+        rule = "`reflectance` must have one scale and offset for all bands."
+        raise InvalidArgumentError(f"{rule} Received: {sorted(stated)}.")
+    return stated.pop()
 
 
 def _check_effect(*sizes: float) -> None:

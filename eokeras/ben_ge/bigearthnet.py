@@ -11,8 +11,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from eokeras.ben_ge.labels import LABELS_ENDING
-from eokeras.ben_ge.layout import RASTERS_OF_FOLDER
+from eokeras.ben_ge.patch_files import LABELS_ENDING, RASTERS_OF_FOLDER
 from eokeras.ben_ge.schema import RASTERS
 from eokeras.ben_ge.tables import Table
 from eokeras.errors import InvalidArgumentError, InvalidSourceError

@@ -24,8 +24,9 @@ from tensorflow_datasets.core.utils import shard_utils
 import eokeras
 from eokeras.ben_ge import records, schema
 from eokeras.ben_ge.patch_table import write_patch_table
+from eokeras.ben_ge.reflectance import describe
 from eokeras.ben_ge.source import Source, open_source
-from eokeras.ben_ge.splits import Split, make_split, write_split
+from eokeras.ben_ge.splits import GROUPS, Split, make_split, write_split
 from eokeras.ben_ge.statistics import TrainingStatistics
 from eokeras.errors import (
     EokerasError,
@@ -75,7 +76,7 @@ class BenGe(tfds.core.GeneratorBasedBuilder):
         self._on_error = on_error
         self._progress = progress or (lambda done, total: None)
         self._done = 0
-        self.training_statistics = TrainingStatistics()
+        self.training_statistics = TrainingStatistics(source.rasters)
         self.skipped: dict[str, InvalidPatchError] = {}
         self.digests: list[str] = []
         self.non_finite: dict[str, dict[str, Counter]] = {}
@@ -87,7 +88,9 @@ class BenGe(tfds.core.GeneratorBasedBuilder):
             description="Sentinel-1/2 patches with elevation, land cover, weather and climate zone (ben-ge).",
             homepage="https://github.com/HSG-AIML/ben-ge",
             citation="Mommert et al. 2023, https://arxiv.org/abs/2307.01741",
-            features=tfds.features.FeaturesDict({name: feature(name) for name in self._source.fields}),
+            features=tfds.features.FeaturesDict(
+                {name: feature(self._source.rasters.get(name) or schema.SCALARS[name]) for name in self._source.fields}
+            ),
             metadata=tfds.core.MetadataDict(),
         )
 
@@ -126,9 +129,8 @@ class BenGe(tfds.core.GeneratorBasedBuilder):
                 self.non_finite.setdefault(raster, {}).setdefault(channel, Counter()).update(counts)
 
 
-def feature(name: str) -> tfds.features.FeatureConnector:
+def feature(field: schema.Raster | schema.Scalar) -> tfds.features.FeatureConnector:
     """The TFDS feature of a record's field: text, or a tensor stored as its bytes."""
-    field = schema.RASTERS.get(name) or schema.SCALARS[name]
     if field.dtype == "string":
         return tfds.features.Text()
     return tfds.features.Tensor(shape=field.shape, dtype=np.dtype(field.dtype).type, encoding="bytes")
@@ -169,7 +171,8 @@ def convert(
             patches in the order on disk with their places and classes.
         split: "grouped" (default: no group is on two sides), "official" (the tree's own), "random",
             or the path of an index file; see `eokeras.ben_ge.make_split`.
-        group: what a grouped split keeps together: "tile_date" (default), "tile" or "date".
+        group: what a grouped split keeps together: "tile_date" (default), "tile" or "date". Countries, blocks, buffers
+            and folds: `apply_split`, which needs no other conversion.
         fractions: wanted shares of train, val and test.
         seed: seed of the split.
         on_error: "stop" (default) raises at the first bad patch; "skip" leaves bad patches out and
@@ -180,7 +183,8 @@ def convert(
         The directory of the records, readable by `tfds.builder_from_directory` and `make_dataset`.
 
     Raises:
-        InvalidSourceError, InvalidPatchError: the tree, or a patch of it, breaks a rule.
+        InvalidSourceError, InvalidPatchError: the tree, or a patch of it, breaks a rule; Sentinel-2 acquisitions
+            differ in the offset of their digital numbers.
         TargetExistsError: `directory` exists.
         UnwritableError: `directory` cannot be written (permission, space).
 
@@ -188,6 +192,7 @@ def convert(
         >>> records = eo.ben_ge.convert("data/ben-ge-sim", "records/ben-ge-sim")  # doctest: +SKIP
     """
     check_choice("on_error", on_error, ("stop", "skip"))
+    check_choice("group", group, GROUPS)
     target = Path(directory)
     if target.exists():
         raise TargetExistsError(
@@ -195,14 +200,15 @@ def convert(
         )
     if not isinstance(source, Source):
         source = open_source(source)
-    for note in source.notes:
+    numbers = describe(source.digital_numbers, bands=[b for raster in source.rasters.values() for b in raster.bands])
+    for note in (*source.notes, *numbers["notes"]):
         warnings.warn(note, stacklevel=2)
     chosen = make_split(source, split, group=group, fractions=fractions, seed=seed)
     work = target.with_name(f".{target.name}.incomplete")
     try:
         shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
         work.mkdir(parents=True)
-        written = _write(source, chosen, work, on_error, progress)
+        written = _write(source, chosen, work, on_error, progress, numbers)
         written.rename(target)
     except (OSError, RuntimeError, tf.errors.OpError) as error:
         cause = error.__cause__ if type(error) is RuntimeError else error  # TFDS wraps what TensorFlow raises
@@ -214,7 +220,7 @@ def convert(
     return target
 
 
-def _write(source: Source, split: Split, work: Path, on_error: str, progress) -> Path:
+def _write(source: Source, split: Split, work: Path, on_error: str, progress, numbers: dict) -> Path:
     """Writes whole records somewhere below `work` and returns their directory."""
     builder = BenGe(source=source, split=split, on_error=on_error, progress=progress, data_dir=work)
     bars = tfds.core.utils.tqdm_utils
@@ -231,7 +237,7 @@ def _write(source: Source, split: Split, work: Path, on_error: str, progress) ->
     finally:
         if progress and shown:
             tfds.enable_progress_bar()
-    builder.info.metadata.update(_metadata(builder, source, split))
+    builder.info.metadata.update(_metadata(builder, source, split, numbers))
     path = Path(builder.data_dir)
     builder.info.write_to_directory(path)
     write_split(split, path / SPLIT_FILE)
@@ -240,7 +246,7 @@ def _write(source: Source, split: Split, work: Path, on_error: str, progress) ->
     return path
 
 
-def _metadata(builder: BenGe, source: Source, split: Split) -> dict:
+def _metadata(builder: BenGe, source: Source, split: Split, numbers: dict) -> dict:
     splits = {name: info.num_examples for name, info in builder.info.splits.items()}
     return {
         "format": records.FORMAT,
@@ -255,9 +261,11 @@ def _metadata(builder: BenGe, source: Source, split: Split) -> dict:
             "fractions": split.fractions,
             "notes": list(split.notes),
         },
-        "reflectance": {band.name: {"scale": band.scale, "offset": band.offset} for band in schema.S2_BANDS},
+        "bands": {name: list(raster.bands) for name, raster in source.rasters.items() if raster.bands},
+        "reflectance": numbers["reflectance"],
+        "digital_numbers": numbers["products"],
         "statistics": builder.training_statistics.result(),
-        "notes": list(source.notes),
+        "notes": [*source.notes, *numbers["notes"]],
         "skipped": len(builder.skipped),
         "non_finite": builder.non_finite,  # of all splits; the statistics count those of training
         "world": source.world,

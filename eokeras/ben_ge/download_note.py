@@ -79,7 +79,7 @@ def _is_there(tree: Path, name: str) -> bool:
     if not archive.is_part or not tree.is_dir():
         return os.path.lexists(tree)
     names = os.listdir(tree)
-    own = (FOLDERS.get(archive.folder), note_of(tree, name).name)
+    own = (*FOLDERS.get(archive.folder, ()), note_of(tree, name).name)
     return any(entry in own or (archive.csv and CSVS[archive.csv].fullmatch(entry)) for entry in names)
 
 

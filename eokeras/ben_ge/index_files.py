@@ -14,7 +14,7 @@ header `patch_id,split`, which says in comment lines how it was made:
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class Split:
 
     Args:
         patches: "train", "val", "test" -> sorted patch ids.
-        kind: "grouped", "official", "random" or "index".
+        kind: "grouped", "official", "random", "fold" or "index".
         group: what a grouped split kept whole, else None.
         seed: of the draw, where there was one.
         fractions: shares asked for, where they were.
@@ -79,6 +79,34 @@ def read_index(path: Path) -> tuple[list[str], list[str] | None, list[str]]:
     if not rows:
         raise InvalidSourceError(f"An index file must hold at least one patch id. Received: none. File: {path}")
     return [row[0] for _, row in rows], [row[1] for _, row in rows] if len(header) == 2 else None, comments
+
+
+def read_split_lists(files: Mapping[str, Path], known: Collection[str], narrow: bool) -> dict[str, tuple[str, ...]]:
+    """The published split of a tree: split -> sorted patch ids.
+
+    Args:
+        files: split -> its list of ids.
+        known: the patches of the tree.
+        narrow: whether ids that are not `known` are left out (patches were picked) or an error.
+
+    Raises:
+        InvalidSourceError: a split names a patch that the tree lacks, or two splits share one.
+    """
+    splits, owner = {}, {}
+    for split, path in files.items():
+        ids = read_index(path)[0]
+        unknown = [] if narrow else [patch_id for patch_id in ids if patch_id not in known]
+        if unknown:
+            rule = "A split must name patches of the tree."
+            raise InvalidSourceError(f"{rule} Unknown: {unknown[:5]} ({len(unknown)} in all). File: {path}")
+        shared = [patch_id for patch_id in ids if patch_id in owner]
+        if shared:
+            rule = "Splits must not overlap."
+            other = files[owner[shared[0]]]
+            raise InvalidSourceError(f"{rule} In both: {shared[:5]} ({len(shared)} in all). Files: {path}, {other}")
+        owner.update(dict.fromkeys(ids, split))
+        splits[split] = tuple(sorted(patch_id for patch_id in ids if patch_id in known))
+    return splits
 
 
 def write_split(split: Split, path: str | os.PathLike) -> Path:

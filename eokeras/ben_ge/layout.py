@@ -1,9 +1,19 @@
-"""Finding the parts of a ben-ge tree: which folders and csvs there are, and where.
+"""Finding the parts of a tree: which folders and tables there are, and where.
 
-NAME/NAME_meta.csv  NAME_era-5.csv  NAME_esaworldcover.csv  NAME_climatezones.csv  NAME_geoclusters_k20.csv
-NAME/splits/NAME_{train,val,test}.csv
-NAME/{sentinel-2,sentinel-1,dem,esaworldcover}/
-NAME/NAME_world.json                            (simulated trees only)
+ben-ge, and its modular parts:
+
+    NAME/NAME_meta.csv  NAME_era-5.csv  NAME_esaworldcover.csv  NAME_climatezones.csv  NAME_geoclusters_k20.csv
+    NAME/splits/NAME_{train,val,test}.csv
+    NAME/{sentinel-2,sentinel-1,dem,esaworldcover}/
+    NAME/NAME_world.json                            (simulated trees only)
+
+BigEarthNet v1, whose two folders may lie side by side or alone:
+
+    BigEarthNet-v1.0/<patch>/  BigEarthNet-S1-v1.0/<patch>/
+
+BigEarthNet v2 (reBEN), whose folders gather the patches of an acquisition once more:
+
+    BigEarthNet-S2/<acquisition>/<patch>/  BigEarthNet-S1/...  Reference_Maps/...  metadata.parquet
 """
 
 import os
@@ -12,25 +22,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from eokeras.ben_ge.places import is_patch_name
-from eokeras.ben_ge.schema import RASTERS, S2_GROUPS
+from eokeras.ben_ge.places import is_acquisition, is_patch_name
 from eokeras.errors import InvalidSourceError
 
 FOLDERS = {
-    "sentinel_2": "sentinel-2",
-    "sentinel_1": "sentinel-1",
-    "dem": "dem",
-    "esaworldcover": "esaworldcover",
-}
-"""Raster modality (the keyword of `open_source`) -> its folder in a tree."""
-
-RASTERS_OF_FOLDER = {
-    "sentinel_2": S2_GROUPS,
-    "sentinel_1": ("s1",),
+    "sentinel_2": ("sentinel-2", "BigEarthNet-S2", "BigEarthNet-v1.0"),
+    "sentinel_1": ("sentinel-1", "BigEarthNet-S1", "BigEarthNet-S1-v1.0"),
     "dem": ("dem",),
-    "esaworldcover": ("land_cover_map",),
+    "esaworldcover": ("esaworldcover",),
+    "reference_maps": ("Reference_Maps",),
 }
-"""Raster modality -> the rasters of a record that lie in its folder."""
+"""Raster modality (the keyword of `open_source`) -> the names that its folder has in ben-ge and in BigEarthNet."""
 
 CSVS = {
     "meta": re.compile(r"(.+)_meta\.csv"),
@@ -41,8 +43,10 @@ CSVS = {
 }
 """Csv (the keyword of `open_source`) -> its file name, with the tree's name in front."""
 
+METADATA_FILE = "metadata.parquet"
+"""The metadata table of BigEarthNet v2 (keyword `metadata`)."""
+
 SPLITS = ("train", "val", "test")
-FILE_ENDINGS = {"dem": "_dem.tif", "esaworldcover": "_esaworldcover.tif"}
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,10 @@ class Layout:
     name: str
     folders: Mapping[str, Path]
     csvs: Mapping[str, Path]
+    metadata: Path | None
     splits: Mapping[str, Path]
     world: Path | None
-    modular: bool  # whether a part was given apart, as those of the full ben-ge are
+    modular: bool  # whether folders and side tables may hold more patches than the table that lists them
 
 
 def find_layout(root: str | os.PathLike, name: str | None, given: Mapping[str, str | os.PathLike | None]) -> Layout:
@@ -64,11 +69,11 @@ def find_layout(root: str | os.PathLike, name: str | None, given: Mapping[str, s
     Args:
         root: directory of the tree.
         name: the NAME in front of its csvs; by default the one that they share.
-        given: keyword of `open_source` -> folder or csv that lies elsewhere, or None.
+        given: keyword of `open_source` -> folder or table that lies elsewhere, or None.
 
     Raises:
-        InvalidSourceError: `root` is no ben-ge tree; a given path does not exist; csvs of several names
-            lie in `root`; an empty modality folder.
+        InvalidSourceError: `root` is no tree; a given path does not exist; csvs of several names, or two folders
+            of one modality, lie in `root`; an empty modality folder.
     """
     root = Path(root)
     if not root.is_dir():
@@ -82,11 +87,15 @@ def find_layout(root: str | os.PathLike, name: str | None, given: Mapping[str, s
     if name is not None and names and name not in names:
         raise InvalidSourceError(f"`name` must be one of {names} in {str(root)!r}. Received: name={name!r}.")
     name = name or _shared_name(root, names)
-    folders = {key: root / folder for key, folder in FOLDERS.items() if (root / folder).is_dir()}
-    folders = (folders or _bare_folders(root, entries)) | {key: paths[key] for key in FOLDERS if key in paths}
+    folders = _find_folders(root, entries, paths) or _bare_folders(root, entries)
+    folders |= {key: paths[key] for key in FOLDERS if key in paths}
     csvs = _find_csvs(root, entries, name) | {key: paths[key] for key in CSVS if key in paths}
+    metadata = paths.get("metadata", root / METADATA_FILE)
+    if "metadata" in paths and not metadata.is_file():
+        raise InvalidSourceError(f"`metadata` must be a Parquet file. Received: metadata={str(metadata)!r}.")
     if not folders and not csvs:
-        looked = f"folders {list(FOLDERS.values())}, csvs {name}_*.csv, or BigEarthNet patch folders"
+        names = [folder for names in FOLDERS.values() for folder in names]
+        looked = f"folders {names}, csvs {name}_*.csv, or BigEarthNet patch folders"
         raise InvalidSourceError(f"`root` must be a ben-ge tree. Looked for {looked} in {str(root)!r}. Found: none.")
     for folder in folders.values():
         _check_not_empty(folder)
@@ -96,9 +105,11 @@ def find_layout(root: str | os.PathLike, name: str | None, given: Mapping[str, s
         name=name,
         folders={key: folders[key] for key in FOLDERS if key in folders},
         csvs={key: csvs[key] for key in CSVS if key in csvs},
+        metadata=metadata if metadata.is_file() else None,
         splits=_find_splits(paths.get("splits", root / "splits"), name, "splits" in paths),
         world=world if world.is_file() else None,
-        modular=bool(set(paths) - {"splits"}),
+        # The folders of BigEarthNet v2 hold patches of snow and clouds too, which its table leaves out.
+        modular=bool(set(paths) - {"splits"}) or metadata.is_file(),
     )
 
 
@@ -116,6 +127,20 @@ def _shared_name(root: Path, names: list[str]) -> str:
     return names[0] if names else root.resolve().name
 
 
+def _find_folders(root: Path, entries: list[str], paths: Mapping[str, Path]) -> dict[str, Path]:
+    found = {}
+    for key, names in FOLDERS.items():
+        present = [name for name in names if name in entries and (root / name).is_dir()]
+        if len(present) > 1 and key not in paths:
+            raise InvalidSourceError(
+                f"A tree may hold one folder of a modality; pass `{key}=` to choose. Received: {present} in "
+                f"{str(root)!r}."
+            )
+        if present:
+            found[key] = root / present[0]
+    return found
+
+
 def _find_csvs(root: Path, entries: list[str], name: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for entry in entries:
@@ -131,9 +156,15 @@ def _find_csvs(root: Path, entries: list[str], name: str) -> dict[str, Path]:
 
 
 def _bare_folders(root: Path, entries: list[str]) -> dict[str, Path]:
-    """BigEarthNet itself has its patch folders directly in the root."""
+    """A folder of BigEarthNet itself: patch folders (v1), or acquisitions of one sensor (v2), directly in the root."""
     sensors = {"sentinel_2": "S2", "sentinel_1": "S1"}
-    return {key: root for key, sensor in sensors.items() if any(is_patch_name(entry, sensor) for entry in entries)}
+    return {
+        key: root
+        for key, sensor in sensors.items()
+        if any(
+            is_patch_name(entry, sensor) or (entry.startswith(sensor) and is_acquisition(entry)) for entry in entries
+        )
+    }
 
 
 def _check_not_empty(folder: Path) -> None:
@@ -159,30 +190,3 @@ def _find_splits(folder: Path, name: str, given: bool) -> dict[str, Path]:
     if given and not found:
         raise InvalidSourceError(f"`splits` must hold NAME_train.csv and so on. Received: none in {str(folder)!r}.")
     return found
-
-
-def patch_folders(folder: Path) -> list[str]:
-    """Names of the patch folders in a Sentinel folder (hidden ones left out)."""
-    return [entry.name for entry in os.scandir(folder) if not entry.name.startswith(".") and entry.is_dir()]
-
-
-def patch_files(folder: Path, ending: str) -> list[str]:
-    """Patch ids that have a file with this ending in a folder."""
-    names = (entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
-    return [name.removesuffix(ending) for name in names if name.endswith(ending)]
-
-
-def raster_files(layout: Layout, patch_id: str, s1_name: str | None) -> dict[str, dict[str, Path]]:
-    """Raster of `schema.RASTERS` -> band -> file of one patch, whether it exists or not.
-
-    A raster without bands has one file, under its own name.
-    """
-    files = {}
-    for key, folder in layout.folders.items():
-        for name in RASTERS_OF_FOLDER[key]:
-            if key in FILE_ENDINGS:
-                files[name] = {name: folder / f"{patch_id}{FILE_ENDINGS[key]}"}
-            else:
-                stem = s1_name if key == "sentinel_1" else patch_id
-                files[name] = {band: folder / stem / f"{stem}_{band}.tif" for band in RASTERS[name].bands}
-    return files

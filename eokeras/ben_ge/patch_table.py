@@ -6,9 +6,10 @@ TFDS has put them into the order of their hashes, and writes
     # fingerprint: 0123456789abcdef
     patch_id,split,shard,offset,tile,column,row,date,climate_zone,land_cover,geocluster
 
-in the order on disk. The fingerprint is that of the records: the offsets of others would lead into the middle of a
-record, or to another patch. `shard` counts the files of a split from 0, `offset` is the record's first byte in its
-file; the class targets that the records have follow as class ids, `VOID` where there is none.
+in the order on disk; the class targets that the records have stand as class ids, `VOID` where there is none. The
+fingerprint is that of the records: the offsets of others would lead into the middle of a record, or to another patch.
+`shard` counts the files of a split from 0, `offset` is the record's first byte in its file. In records that are another
+split of others (`apply_split`) `shard` counts all files of those, and `split` is empty for patches that are left out.
 """
 
 import contextlib
@@ -46,12 +47,14 @@ class PatchTable:
         shards: (N,) file of the split that holds a patch, from 0.
         offsets: (N,) first byte of its record in that file.
         classes: class target -> (N,) class ids, `VOID` where a patch has none.
+        rows: (N,) row of the file, which holds every record in the order on disk.
     """
 
     places: dict[str, Place]
     shards: np.ndarray
     offsets: np.ndarray
     classes: dict[str, np.ndarray]
+    rows: np.ndarray
 
     def runs(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where the chosen patches lie: shard, offset and number of records of each stretch without a gap.
@@ -61,7 +64,7 @@ class PatchTable:
         """
         index = np.flatnonzero(chosen)
         is_first = np.ones(len(index), bool)
-        is_first[1:] = (np.diff(index) > 1) | (np.diff(self.shards[index]) != 0)
+        is_first[1:] = (np.diff(self.rows[index]) > 1) | (np.diff(self.shards[index]) != 0)
         firsts = np.flatnonzero(is_first)
         counts = np.diff(np.append(firsts, len(index)))
         return self.shards[index[firsts]], self.offsets[index[firsts]], counts
@@ -73,18 +76,26 @@ def class_targets(fields: Sequence[str]) -> tuple[str, ...]:
 
 
 def shard_files(records: RecordSchema, split: str) -> list[str]:
-    """The files of a split in order.
+    """The files of a split in order; of records that are another split of others, all files of those.
 
     Raises:
         RecordsError: one of them is missing.
     """
     import tensorflow_datasets as tfds
 
-    files = sorted(map(str, tfds.builder_from_directory(records.path).info.splits[split].filepaths))
+    splits = tfds.builder_from_directory(records.shards).info.splits
+    names = shard_counts(records) if records.is_other_split else (split,)
+    files = [file for name in names for file in sorted(map(str, splits[name].filepaths))]
     for file in files:
         if not Path(file).is_file():
-            raise RecordsError(f"{records.path} lacks its shard {Path(file).name}. Convert the source again.")
+            raise RecordsError(f"{records.shards} lacks its shard {Path(file).name}. Convert the source again.")
     return files
+
+
+def shard_counts(records: RecordSchema) -> dict[str, int]:
+    """Split that the shards themselves were written in -> number of files before its own, in the order of counting."""
+    counts = [len(entry["shardLengths"]) for entry in _shard_info(records)]
+    return dict(zip((entry["name"] for entry in _shard_info(records)), np.cumsum([0, *counts]).tolist(), strict=False))
 
 
 # ---- Reading -------------------------------------------------------------------------------------------------------
@@ -101,54 +112,66 @@ def read_patch_table(records: RecordSchema, split: str) -> PatchTable:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             owner = file.readline().rstrip("\n")
-            if owner != _owner(records):
-                rule = f"{path} must be of these records: its first line `{_owner(records)}`."
-                raise RecordsError(f"{rule} Received: {owner[:60]!r}. Write it anew with {_ANEW}.")
+            if owner != table_owner(records):
+                rule = f"{path} must be of these records: its first line `{table_owner(records)}`."
+                raise RecordsError(f"{rule} Received: {owner[:60]!r}. {_way_out(records)}")
             places, values = _read_rows(csv.reader(file), header, split)
     except FileNotFoundError:
         raise RecordsError(
-            f"Label budgets are drawn from {FILE}, which {records.path} lacks: an earlier version made these records. "
-            f"Add the file with {_ANEW}."
+            f"Label budgets and other splits are made from {FILE}, which {records.path} lacks: an earlier version made "
+            f"these records. {_way_out(records)}"
         ) from None
     except OSError as error:
         raise RecordsError(f"{path} must be readable. Received: {error.strerror}.") from None
     except UnicodeDecodeError:
-        raise RecordsError(f"{path} must be UTF-8 text. Received: other bytes. Write it anew with {_ANEW}.") from None
+        raise RecordsError(f"{path} must be UTF-8 text. Received: other bytes. {_way_out(records)}") from None
     patches, files = records.splits[split], _shard_count(records, split)
     shards = 1 + int(values[:, 0].max(initial=-1))
-    if (len(places), shards) != (patches, files):
+    is_whole = shards <= files if records.is_other_split else shards == files
+    if len(places) != patches or not is_whole:
         rule = f"{path} must hold a row of {','.join(header)} for each of the {patches} patches of {split}"
         received = f"Received: {len(places)} (shards: {shards})"
-        raise RecordsError(f"{rule} (shards: {files}). {received}. Write it anew with {_ANEW}.")
-    by_target = {name: values[:, 2 + index] for index, name in enumerate(targets)}
-    return PatchTable(places, values[:, 0], values[:, 1], by_target)
+        raise RecordsError(f"{rule} (shards: {files}). {received}. {_way_out(records)}")
+    by_target = {name: values[:, 3 + index] for index, name in enumerate(targets)}
+    return PatchTable(places, values[:, 0], values[:, 1], by_target, values[:, 2])
 
 
 def _read_rows(rows: Iterator[list[str]], header: list[str], split: str) -> tuple[dict[str, Place], np.ndarray]:
-    """Places, and numbers (N, shard and offset and classes), of the patches of a split; none of a damaged table."""
+    """Places, and numbers (N, shard, offset, row, classes), of the patches of a split; none of a damaged table."""
     places: dict[str, Place] = {}
     numbers = array("q")
     try:
         is_whole = next(rows, None) == header
-        for patch_id, side, shard, offset, tile, column, row, date, *classes in rows if is_whole else ():
+        lines = enumerate(rows if is_whole else ())
+        for line, (patch_id, side, shard, offset, tile, column, row, date, *classes) in lines:
             if side == split:
                 # Few tiles and dates, many patches: one string each.
                 places[patch_id] = Place(intern(tile), (int(column), int(row)), intern(date))
-                numbers.extend(map(int, (shard, offset, *classes)))
-        return places, np.array(numbers, "int64").reshape(len(places), len(header) - len(_FIXED) + 2)
+                numbers.extend(map(int, (shard, offset, line, *classes)))
+        return places, np.array(numbers, "int64").reshape(len(places), 3 + len(header) - len(_FIXED))
     except (ValueError, csv.Error):  # a line that was cut, or words for numbers
-        return {}, np.zeros((0, 2), "int64")
+        return {}, np.zeros((0, 3), "int64")
 
 
-def _owner(records: RecordSchema) -> str:
+def table_owner(records: RecordSchema) -> str:
     """The first line of the table of these records."""
     return f"# fingerprint: {records.fingerprint}"
 
 
+def _way_out(records: RecordSchema) -> str:
+    if records.is_other_split:
+        return "Make the split again with `eokeras.ben_ge.apply_split`."
+    return f"Write it anew with {_ANEW}."
+
+
 def _shard_count(records: RecordSchema, split: str) -> int:
-    """Number of files of a split, without TensorFlow, whose import takes longer than a draw."""
-    info = json.loads((records.path / "dataset_info.json").read_text(encoding="utf-8"))
-    return next(len(entry["shardLengths"]) for entry in info["splits"] if entry["name"] == split)
+    """Number of files that `shard_files` gives, without TensorFlow, whose import takes longer than a draw."""
+    entries = [entry for entry in _shard_info(records) if records.is_other_split or entry["name"] == split]
+    return sum(len(entry["shardLengths"]) for entry in entries)
+
+
+def _shard_info(records: RecordSchema) -> list[dict]:
+    return json.loads((records.shards / "dataset_info.json").read_text(encoding="utf-8"))["splits"]
 
 
 # ---- Writing -------------------------------------------------------------------------------------------------------
@@ -166,10 +189,12 @@ def write_patch_table(records: str | Path | RecordSchema) -> Path:
     """
     records = records if isinstance(records, RecordSchema) else load_schema(records)
     path = records.path / FILE
+    if records.is_other_split:
+        raise RecordsError(f"{path} comes from no shards of its own. {_way_out(records)}")
     temporary = records.path / f".{FILE}.{os.getpid()}.incomplete"
     try:
         with temporary.open("w", newline="", encoding="utf-8") as file:
-            file.write(f"{_owner(records)}\n")
+            file.write(f"{table_owner(records)}\n")
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow((*_FIXED, *class_targets(records.fields)))
             for split in records.splits:

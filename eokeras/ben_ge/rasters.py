@@ -16,6 +16,7 @@ import numpy as np
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from eokeras.ben_ge.corine import CORINE, CORINE_NO_DATA
 from eokeras.ben_ge.places import lonlat_of
 from eokeras.ben_ge.schema import LAND_COVER, LAND_COVER_NO_DATA, PATCH_SIZE_M, RASTERS, Raster
 from eokeras.errors import InvalidPatchError
@@ -23,8 +24,11 @@ from eokeras.errors import InvalidPatchError
 POSITION_TOLERANCE_M = 1e-3
 """Corners of a patch's rasters may differ by this much: a ten-thousandth of a pixel, far above rounding."""
 
-_KNOWN_CODES = np.zeros(256, bool)
-_KNOWN_CODES[[LAND_COVER_NO_DATA, *(entry.code for entry in LAND_COVER)]] = True
+KNOWN_CODES = {
+    "land_cover_map": ("WorldCover", [LAND_COVER_NO_DATA, *(entry.code for entry in LAND_COVER)]),
+    "reference_map": ("CORINE level-3", sorted([*CORINE, *CORINE_NO_DATA])),
+}
+"""Map -> the nomenclature of its codes, and every code that it may hold."""
 
 
 class Grid(NamedTuple):
@@ -44,6 +48,9 @@ def _utm_epsg(crs_wkt: str) -> int | None:
 def _check_shape(dataset, raster: Raster) -> str | None:
     if dataset.count != 1:
         return f"a raster must hold one band. Received: {dataset.count} bands."
+    if dataset.scales != (1.0,) or dataset.offsets != (0.0,):
+        received = f"scale {dataset.scales[0]}, offset {dataset.offsets[0]}"
+        return f"stored numbers must need no scale or offset of their own. Received: {received}."
     if dataset.dtypes[0] != raster.dtype:
         return f"the dtype must be {raster.dtype}. Received: {dataset.dtypes[0]}."
     if dataset.shape != raster.shape[:2]:
@@ -121,7 +128,7 @@ def read_rasters(patch_id: str, files: Mapping[str, Mapping[str, Path]]) -> tupl
 
     Raises:
         InvalidPatchError: as `read_band`; rasters differ in UTM zone or by more than 1 mm in their upper
-            left corner; a WorldCover code is unknown.
+            left corner; a map holds an unknown code.
     """
     arrays, first = {}, None
     for name, paths in files.items():
@@ -133,8 +140,8 @@ def read_rasters(patch_id: str, files: Mapping[str, Mapping[str, Path]]) -> tupl
             first = first or (grid, path)
             _check_same_place(patch_id, path, grid, *first)
         arrays[name] = np.stack(bands, axis=-1) if raster.bands else bands[0]
-        if name == "land_cover_map":
-            check_codes(patch_id, path, arrays[name])
+        if name in KNOWN_CODES:
+            check_codes(patch_id, path, name, arrays[name])
     return arrays, first and first[0]
 
 
@@ -150,13 +157,21 @@ def _check_same_place(patch_id: str, path: Path, grid: Grid, first: Grid, first_
         raise InvalidPatchError(patch_id, path, f"{rule} Received: {corners}.")
 
 
-def check_codes(patch_id: str, path: Path, codes: np.ndarray) -> None:
-    """Raises `InvalidPatchError` unless every one of `codes` (H, W) is a WorldCover code or 0 (no data)."""
-    known = _KNOWN_CODES[codes]
+def check_codes(patch_id: str, path: Path, name: str, codes: np.ndarray) -> None:
+    """Raises `InvalidPatchError` unless every one of `codes` (H, W) is among the `KNOWN_CODES` of the map `name`."""
+    nomenclature, valid = KNOWN_CODES[name]
+    known = _is_known(name)[codes]
     if not known.all():
-        valid = [int(code) for code in np.flatnonzero(_KNOWN_CODES)]
         unknown = np.unique(codes[~known]).tolist()
-        raise InvalidPatchError(patch_id, path, f"WorldCover codes must be among {valid}. Received: {unknown}.")
+        raise InvalidPatchError(patch_id, path, f"{nomenclature} codes must be among {valid}. Received: {unknown}.")
+
+
+@functools.cache
+def _is_known(name: str) -> np.ndarray:
+    """Bool of every number that the dtype of the map can hold."""
+    known = np.zeros(1 + np.iinfo(RASTERS[name].dtype).max, bool)
+    known[KNOWN_CODES[name][1]] = True
+    return known
 
 
 def count_non_finite(s1: np.ndarray, polarisations: tuple[str, ...]) -> dict[str, dict[str, int]]:

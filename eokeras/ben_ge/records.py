@@ -6,7 +6,7 @@ Letters: B batch, H rows, W columns, C channels.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -33,9 +33,13 @@ class RecordSchema(Mapping[str, InputSpec]):
 
     Attributes:
         path: the directory of the records.
+        shards: the directory of their TFRecord shards: the same, or that of the records which these are another split
+            of (`apply_split`).
         name: name of the ben-ge tree they were made from.
         splits: split name -> number of patches, the non-empty ones.
-        statistics: per input (training split, stored numbers, per canonical channel) `mean`, `std`,
+        stored_bands, rasters: raster of a record -> its bands, and with these as a `schema.Raster`.
+        reflectance: Sentinel-2 band -> `scale` and `offset` of its digital numbers.
+        statistics: per input (training split, stored numbers, per channel of the input) `mean`, `std`,
             `p1`, `p2`, `p98`, `p99`, `count`, `nan`, `negative_infinity`, `positive_infinity`; per target
             `counts` and `void` (classes), `median` and `mean` (regression), `mean` (fractions), `std` and
             `mean_absolute` (elevation, metres above the mean of the patch).
@@ -68,9 +72,38 @@ class RecordSchema(Mapping[str, InputSpec]):
 
     @cached_property
     def _specs(self) -> dict[str, InputSpec]:
-        names = [name for name, fields in schema.INPUTS.items() if set(fields) <= set(self.fields)]
+        # Of Sentinel-2 any group will do: records may hold only some of the bands.
+        names = [name for name, fields in schema.INPUTS.items() if set(fields) & set(self.fields)]
         names += [name for name in schema.S2_GROUPS if name in self.fields]
-        return {name: input_spec(name) for name in names}
+        return {name: input_spec(name, self.stored_bands) for name in names}
+
+    @cached_property
+    def stored_bands(self) -> dict[str, tuple[str, ...]]:
+        """Raster of a record -> the bands along its last axis, in order."""
+        stated = self.metadata.get("bands", {})  # records of an earlier version hold all
+        rasters = {name: schema.RASTERS[name].bands for name in self.fields if name in schema.RASTERS}
+        return {name: tuple(stated.get(name, bands)) for name, bands in rasters.items() if bands}
+
+    @cached_property
+    def rasters(self) -> dict[str, schema.Raster]:
+        """The rasters of a record by name, each with the bands that it has there."""
+        names = [name for name in self.fields if name in schema.RASTERS]
+        return {name: replace(schema.RASTERS[name], bands=self.stored_bands.get(name, ())) for name in names}
+
+    @property
+    def reflectance(self) -> dict[str, dict[str, float]]:
+        """Sentinel-2 band -> `scale` and `offset`: reflectance = scale * stored number + offset."""
+        return self.metadata["reflectance"]
+
+    @property
+    def shards(self) -> Path:
+        """Directory of the TFRecord shards."""
+        return shards_of(self.path, self.metadata)
+
+    @property
+    def is_other_split(self) -> bool:
+        """Whether the shards are those of other records, whose patches are split otherwise there."""
+        return "shards" in self.metadata
 
     @property
     def name(self) -> str:
@@ -123,37 +156,70 @@ class RecordSchema(Mapping[str, InputSpec]):
         return {name: spec.channels for name, spec in self._specs.items()}
 
 
-def input_spec(name: str) -> InputSpec:
-    """The spec of an input by its name, for any records."""
-    channels = schema.CHANNELS[name]
+def input_spec(name: str, stored_bands: Mapping[str, tuple[str, ...]]) -> InputSpec:
+    """The spec of an input by its name, for records whose rasters hold these bands."""
+    held = {band for bands in stored_bands.values() for band in bands}
+    is_sensor = name in (*schema.S2_GROUPS, "s2", "s1")
+    channels = tuple(channel for channel in schema.CHANNELS[name] if channel in held or not is_sensor)
     is_raster = name in schema.RASTER_INPUTS or name in schema.RASTERS
     shape = (None, None, len(channels)) if is_raster else (len(channels),)
     return InputSpec(name, shape, channels)
+
+
+def shards_of(path: Path, metadata: dict) -> Path:
+    """Directory of the shards of records with this `metadata.json`."""
+    return path / metadata["shards"]["path"] if "shards" in metadata else path
 
 
 def load_schema(records: str | Path) -> RecordSchema:
     """Reads the schema of the records in a directory.
 
     Args:
-        records: the directory that `eokeras.ben_ge.convert` returned.
+        records: the directory that `eokeras.ben_ge.convert` or `apply_split` returned.
 
     Raises:
-        RecordsError: there are no whole records here, or another version wrote them.
+        RecordsError: there are no whole records here, another version wrote them, or they are another split of records
+            that are gone or were made anew.
     """
     path = Path(records)
-    info, metadata = path / "dataset_info.json", path / "metadata.json"
-    if not info.is_file() or not metadata.is_file():
-        raise RecordsError(
-            f"`records` must be a directory of finished records. Received: {path}, which lacks "
-            f"{(info if not info.is_file() else metadata).name}. "
-            f"Make records with `python data_prep/convert.py SOURCE {path}`."
-        )
+    metadata, info = path / "metadata.json", "dataset_info.json"
+    if not metadata.is_file():
+        raise _unfinished(path, metadata.name if (path / info).is_file() else info)
+    content = _read_metadata(metadata)
+    shards = shards_of(path, content)
+    if "shards" in content:
+        _check_shards(path, shards, content["shards"]["fingerprint"])
+    if not (shards / info).is_file():
+        raise _unfinished(shards, info)
+    return RecordSchema(path, content)
+
+
+def _unfinished(path: Path, missing: str) -> RecordsError:
+    return RecordsError(
+        f"`records` must be a directory of finished records. Received: {path}, which lacks {missing}. "
+        f"Make records with `python data_prep/convert.py SOURCE {path}`."
+    )
+
+
+def _read_metadata(path: Path) -> dict:
     try:
-        content = json.loads(metadata.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise RecordsError(f"{metadata} must be JSON. Received: {error}.") from error
+        raise RecordsError(f"{path} must be JSON. Received: {error}.") from error
     if content.get("format") != FORMAT:
         raise RecordsError(
-            f"{metadata} must have format {FORMAT}. Received: format={content.get('format')!r}. Convert again."
+            f"{path} must have format {FORMAT}. Received: format={content.get('format')!r}. Convert again."
         )
-    return RecordSchema(path, content)
+    return content
+
+
+def _check_shards(path: Path, shards: Path, fingerprint: str) -> None:
+    """Raises unless the records that these are another split of are there, and still the same."""
+    way_out = "Move it back, or make the split again with `eokeras.ben_ge.apply_split`."
+    metadata = shards / "metadata.json"
+    if not metadata.is_file():
+        raise RecordsError(f"{path} is another split of the records in {shards}, which are not there. {way_out}")
+    received = _read_metadata(metadata)["fingerprint"]
+    if received != fingerprint:
+        rule = f"{path} is another split of records with the fingerprint {fingerprint}."
+        raise RecordsError(f"{rule} Received: {received} in {shards}. Make the split again.")

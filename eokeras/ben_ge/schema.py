@@ -7,12 +7,14 @@ References:
     Sentinel-2 bands (S2A): ESA Sentinel-2 User Handbook and MSI spectral responses.
     ESA WorldCover 10 m v200 Product User Manual (class codes and colours).
     Köppen-Geiger legend: Beck et al. 2018, https://doi.org/10.1038/sdata.2018.214
-    BigEarthNet-19: Sumbul et al. 2021, https://arxiv.org/abs/2105.07921
+    BigEarthNet-19, CORINE: `corine`.
 """
 
 import math
 from dataclasses import dataclass
 from types import MappingProxyType
+
+from eokeras.ben_ge.corine import BIGEARTHNET_19
 
 SIMULATED = "Simulated: shows that the method can find an effect, not how large the effect is in Europe."
 """What must stand beside everything that is made from simulated data."""
@@ -92,6 +94,7 @@ RASTERS = MappingProxyType(
             Raster("s1", S1_POLARISATIONS, 10, "float32", "backscatter sigma-nought [dB]"),
             Raster("dem", ("elevation",), 10, "int16", "surface elevation above the EGM2008 geoid [m]"),
             Raster("land_cover_map", (), 10, "uint8", "ESA WorldCover code"),
+            Raster("reference_map", (), 10, "uint16", "CORINE Land Cover 2018 code, level 3"),
         )
     }
 )
@@ -216,53 +219,6 @@ ERA5 = (
 """The 8 ERA-5 numbers of a patch in the order of the csv (and of the input `era5`)."""
 ERA5_LEVEL_COLUMN = "atmpressure_level"  # mbar
 
-BIGEARTHNET_19 = MappingProxyType(
-    {
-        "Urban fabric": ("Continuous urban fabric", "Discontinuous urban fabric"),
-        "Industrial or commercial units": ("Industrial or commercial units",),
-        "Arable land": ("Non-irrigated arable land", "Permanently irrigated land", "Rice fields"),
-        "Permanent crops": (
-            "Vineyards",
-            "Fruit trees and berry plantations",
-            "Olive groves",
-            "Annual crops associated with permanent crops",
-        ),
-        "Pastures": ("Pastures",),
-        "Complex cultivation patterns": ("Complex cultivation patterns",),
-        "Land principally occupied by agriculture, with significant areas of natural vegetation": (
-            "Land principally occupied by agriculture, with significant areas of natural vegetation",
-        ),
-        "Agro-forestry areas": ("Agro-forestry areas",),
-        "Broad-leaved forest": ("Broad-leaved forest",),
-        "Coniferous forest": ("Coniferous forest",),
-        "Mixed forest": ("Mixed forest",),
-        "Natural grassland and sparsely vegetated areas": ("Natural grassland", "Sparsely vegetated areas"),
-        "Moors, heathland and sclerophyllous vegetation": ("Moors and heathland", "Sclerophyllous vegetation"),
-        "Transitional woodland, shrub": ("Transitional woodland/shrub",),
-        "Beaches, dunes, sands": ("Beaches, dunes, sands",),
-        "Inland wetlands": ("Inland marshes", "Peatbogs"),
-        "Coastal wetlands": ("Salt marshes", "Salines"),
-        "Inland waters": ("Water courses", "Water bodies"),
-        "Marine waters": ("Coastal lagoons", "Estuaries", "Sea and ocean"),
-    }
-)
-"""BigEarthNet-19 class -> the CORINE level-3 names that it gathers, in published order."""
-
-CORINE_WITHOUT_CLASS = (
-    "Road and rail networks and associated land",
-    "Port areas",
-    "Airports",
-    "Mineral extraction sites",
-    "Dump sites",
-    "Construction sites",
-    "Green urban areas",
-    "Sport and leisure facilities",
-    "Bare rock",
-    "Burnt areas",
-    "Intertidal flats",
-)
-"""CORINE level-3 names that BigEarthNet-19 drops."""
-
 
 @dataclass(frozen=True)
 class Target:
@@ -283,6 +239,8 @@ TARGETS = MappingProxyType(
             Target("climate_zone", "class", "climate_zone", tuple(zone.symbol for zone in CLIMATE_ZONES)),
             Target("land_cover", "class", "land_cover_fractions", _LAND_COVER_NAMES),
             Target("land_cover_map", "map", "land_cover_map", _LAND_COVER_NAMES),
+            # 25 ha mapping unit, drawn by hand from images of 2017-18: no truth for a single 10 m pixel.
+            Target("reference_map", "map", "reference_map", tuple(BIGEARTHNET_19)),
             Target("land_cover_fractions", "fractions", "land_cover_fractions", _LAND_COVER_NAMES),
             Target("season", "regression", "season", unit="0 winter solstice .. 1 summer solstice"),
             Target("geocluster", "class", "geocluster", tuple(f"cluster {index}" for index in range(20))),
@@ -340,7 +298,7 @@ SCALARS = MappingProxyType(
             Scalar("patch_id_s1", (), "string", "Sentinel-1 name of the patch"),
             Scalar("tile", (), "string", "MGRS tile, or the 100 km UTM square where none is known"),
             Scalar("cell", (2,), "int32", "column and row of the patch in its tile"),
-            Scalar("date", (), "string", "Sentinel-2 acquisition date, YYYY-MM-DD"),
+            Scalar("date", (), "string", "Sentinel-2 acquisition date, YYYY-MM-DD (of Sentinel-1 where it is alone)"),
             Scalar("timestamp_s2", (), "string", "YYYY-MM-DD hh:mm:ss"),
             Scalar("timestamp_s1", (), "string", "YYYY-MM-DD hh:mm:ss"),
             Scalar("epsg", (), "int32", "EPSG code of the patch's UTM zone"),
@@ -379,18 +337,3 @@ def season(month: int, day: int) -> float:
     days = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)[month - 1]
     fraction = ((month - 1) + day / days) / 12 + 9 / 365
     return math.sin(math.pi * (fraction % 1))
-
-
-def corine_to_19(labels) -> tuple[int, ...]:
-    """CORINE level-3 names -> sorted BigEarthNet-19 class ids (names without class drop out).
-
-    Raises:
-        KeyError: a name is not in the 43-class nomenclature.
-
-    Example:
-        >>> corine_to_19(["Peatbogs", "Water bodies", "Airports"])
-        (15, 17)
-    """
-    ids = {name: index for index, names in enumerate(BIGEARTHNET_19.values()) for name in names}
-    ids.update(dict.fromkeys(CORINE_WITHOUT_CLASS))
-    return tuple(sorted({ids[name] for name in labels} - {None}))

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from rasterio.warp import transform
 
-from eokeras.ben_ge.places import unit_vectors
+from eokeras.ben_ge.places import cell_corner, epsg_of, unit_vectors
 from eokeras.ben_ge.schema import ERA5, ERA5_LEVEL_COLUMN, SIMULATED
 from eokeras.ben_ge.simulation import noise, patch, terrain
 from eokeras.ben_ge.simulation.files import write_csv, write_json
 from eokeras.ben_ge.simulation.information import information_table
-from eokeras.ben_ge.simulation.tiles import TILES, Site, cell_corner, epsg_of, plan, world_corner
+from eokeras.ben_ge.simulation.tiles import TILES, Site, plan, world_corner
 from eokeras.ben_ge.simulation.workers import parallel_map
 from eokeras.ben_ge.simulation.world import World
 from eokeras.ben_ge.tables import COLUMNS

@@ -1,36 +1,27 @@
-"""Splits into train, val and test: grouped (default), official, random, or from an index file.
+"""Splits into train, val and test: grouped (default), official, random, or from a file.
 
-Patches of one tile or one date resemble each other, so a split that scatters them over its sides claims
-too much. A group is what stays on one side whole:
-
-    "tile"       a Sentinel-2 tile: for targets that hardly vary inside one (climate zone, land cover)
-    "date"       an acquisition date: for season. Dates that photographed the same cell are one group.
-    "tile_date"  tiles and dates that hang together: neither a tile nor a date is on two sides (mixed tasks)
-
-A cell (tile, column, row) is never on two sides of a grouped split, whatever the group.
-
-Reference:
-    Roberts et al. 2017, Cross-validation strategies for data with temporal, spatial, hierarchical, or
-    phylogenetic structure, https://doi.org/10.1111/ecog.02881
+Patches of one tile or one date resemble each other, so a split that scatters them over its sides claims too much. A
+group is what stays on one side whole; `eokeras.ben_ge.groups` says which there are.
 """
 
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
+from eokeras.ben_ge.buffers import keep_distance
+from eokeras.ben_ge.groups import GROUPS, SPLIT_GROUPS, group_patches
 from eokeras.ben_ge.index_files import Split, read_split, sorted_sides, write_split
 from eokeras.ben_ge.layout import SPLITS
-from eokeras.ben_ge.places import Place, parse_name
+from eokeras.ben_ge.leaks import Leakage, LeakageWarning, leakage
+from eokeras.ben_ge.places import Place
+from eokeras.ben_ge.published import is_published_table, read_published_split
 from eokeras.errors import InvalidArgumentError, InvalidSourceError, check_choice
 
 __all__ = [
+    "GROUPS",
     "Leakage",
     "LeakageWarning",
     "Split",
@@ -42,37 +33,11 @@ __all__ = [
 ]
 
 KINDS = ("grouped", "official", "random")
-GROUPS = ("tile_date", "tile", "date")
 FEWEST_GROUPS = 10
 """Below about this many groups no interval over groups is worth printing."""
 
 _TRIALS = 64
 _FRACTION_SLACK = 0.005  # trials this close (share of all patches) to the best count as equal; more groups win
-
-
-class LeakageWarning(UserWarning):
-    """A split lets patches of one place or date stand on both sides."""
-
-
-@dataclass(frozen=True)
-class Leakage:
-    """Of `patches` patches on one side, how many have a counterpart on the other side that shares ..."""
-
-    patches: int
-    product: int  # the Sentinel-2 acquisition (and with it the date)
-    tile: int
-    date: int
-    cell: int  # tile, column and row: the same ground on another date
-    adjacent: int  # the same or an abutting cell of the tile (corners included)
-    within_5_cells: int  # a cell of the tile at most 5 columns and 5 rows away
-
-    def sentence(self, side: str = "test", against: str = "training") -> str:
-        """The counts in words, with the names of the two sides."""
-        return (
-            f"Of {self.patches} {side} patches {self.product} share their acquisition, {self.date} their date and "
-            f"{self.tile} their tile with a {against} patch; {self.adjacent} abut or repeat one's cell, "
-            f"{self.cell} show the same cell on another date."
-        )
 
 
 def make_split(
@@ -81,23 +46,33 @@ def make_split(
     group: str = "tile_date",
     fractions: Sequence[float] = (0.8, 0.1, 0.1),
     seed: int = 0,
+    *,
+    countries: Mapping[str, str] | None = None,
+    block_m: float | None = None,
+    buffer_m: float = 0.0,
 ) -> Split:
     """Splits the patches of a source.
 
     Args:
         source: an opened `Source` (what is used: `name`, `patch_ids`, `places`, `misfits`, `splits`).
         kind: "grouped"; "official" (the tree's own files) and "random", which warn about what they leak; or the
-            path of an index file.
-        group: "tile_date", "tile" or "date"; only a grouped split uses it.
-        fractions: shares of train, val and test; they sum to 1, the first is above 0.
-        seed: the same seed gives the same split.
+            path of an index file or of a published table with the column `split` (reBEN's `metadata.parquet`).
+        group: "tile_date", "tile", "date", "country" or "block"; only a grouped split uses it, and what follows.
+        fractions: shares of train, val and test; they sum to 1, the first is above 0. A random split uses them too.
+        seed: the same seed gives the same split. A random split uses it too.
+        countries: patch id -> country, for "country"; see `read_published`.
+        block_m: edge of a block in metres, for "block".
+        buffer_m: distance in metres that is kept between the sides, by leaving patches out of train and val; for
+            blocks the measured correlation length (`correlation_length`). Tiles overlap, so that some ground is on two
+            sides of any split without a buffer of a patch's width, 1200.
 
     Returns:
         A `Split`. Patches that cannot be read or placed (`Source.misfits`, `Source.places`) are in train, where
         reading them says why. With fewer groups than sides all patches are in train, and a note says so.
 
     Raises:
-        InvalidArgumentError: an unknown `kind` or `group`, or bad `fractions`.
+        InvalidArgumentError: an unknown `kind` or `group`, bad `fractions`, a group without what it is made from, or
+            a buffer that leaves nothing of a side.
         InvalidSourceError: the official split is missing, overlaps or names unknown patches; so does the index file.
 
     Example:
@@ -114,8 +89,9 @@ def make_split(
     fractions = _check_fractions(fractions)
     if kind == "random":
         return _random(source, fractions, seed)
-    check_choice("group", group, GROUPS)
-    return _grouped(source, group, fractions, seed)
+    check_choice("group", group, SPLIT_GROUPS)
+    made_from = {"countries": countries, "block_m": block_m}
+    return _grouped(source, group, fractions, seed, made_from, buffer_m)
 
 
 def _check_fractions(fractions: Sequence[float]) -> tuple[float, float, float]:
@@ -132,74 +108,76 @@ def _check_fractions(fractions: Sequence[float]) -> tuple[float, float, float]:
 # ---- Grouped -------------------------------------------------------------------------------------------------------
 
 
-def group_patches(places: Mapping[str, Place], group: str = "tile_date") -> dict[str, int]:
-    """Patch id -> number of its group, from 0; see the module for what groups are.
-
-    Example:
-        >>> places = {"a": Place("33UUP", (0, 0), "2017-06-13"), "b": Place("33UUP", (0, 0), "2017-09-01"),
-        ...           "c": Place("34VER", (5, 5), "2017-09-01"), "d": Place("29SND", (5, 5), "2018-01-01")}
-        >>> group_patches(places, "tile"), group_patches(places, "date")
-        ({'a': 0, 'b': 0, 'c': 1, 'd': 2}, {'a': 0, 'b': 0, 'c': 0, 'd': 1})
-    """
-    check_choice("group", group, GROUPS)
-    if not places:
-        return {}
-    tiles = _numbers(place.tile for place in places.values())
-    if group == "tile":
-        return dict(zip(places, tiles.tolist(), strict=True))
-    dates = _numbers(place.date for place in places.values())
-    cells = _numbers((place.tile, place.cell) for place in places.values())
-    others = tiles if group == "tile_date" else cells
-    size = int(others.max()) + int(dates.max()) + 2
-    edges = coo_array((np.ones(len(dates), bool), (others, others.max() + 1 + dates)), shape=(size, size))
-    _, component = connected_components(edges, directed=False)
-    return dict(zip(places, _numbers(component[others].tolist()).tolist(), strict=True))
-
-
-def _numbers(values: Iterable) -> np.ndarray:
-    """Numbers from 0 in order of first appearance."""
-    first: dict = {}
-    return np.array([first.setdefault(value, len(first)) for value in values])
-
-
-def _grouped(source, group: str, fractions: tuple[float, float, float], seed: int) -> Split:
+def _grouped(source, group: str, fractions: tuple[float, float, float], seed: int, made_from, buffer_m) -> Split:
     unusable = _unusable(source)
-    aside = set(unusable)
     # In the order of the ids, so that the draw depends on nothing but names and seed.
-    group_of = group_patches({i: source.places[i] for i in source.patch_ids if i not in aside}, group)
+    group_of = group_patches(usable_places(source), group, **made_from)
     sizes = np.bincount(list(group_of.values())) if group_of else np.zeros(0, int)
     sides = [side for side, fraction in zip(SPLITS, fractions, strict=True) if fraction > 0]
     notes = _unusable_notes(unusable)
     if len(sizes) < len(sides):
         notes.append(
-            f"Too few groups ({len(sizes)} by {group.replace('_', ' and ')}) for {len(sides)} splits: "
+            f"Too few groups ({len(sizes)} by {in_words(group)}) for {len(sides)} splits: "
             "all patches are in train, and there is nothing to test on."
         )
         side_of = np.zeros(len(sizes), int)
     else:
-        side_of = _allocate(sizes, fractions, seed)
+        side_of = _allocate(sizes, fractions, seed, small_first=group != "block")
         notes.extend(_allocation_notes(sizes, side_of, fractions, group))
+    return sides_with_buffer(source, group_of, side_of, buffer_m, Split({}, "grouped", group, seed, fractions, notes))
+
+
+def sides_with_buffer(source, group_of: Mapping[str, int], side_of: np.ndarray, buffer_m: float, plan: Split) -> Split:
+    """The split in which every group stands on its side, less what a buffer leaves out.
+
+    Args:
+        source: as in `make_split`; patches without a group are in train.
+        group_of: patch id -> number of its group.
+        side_of: group -> place of its side in `SPLITS`.
+        buffer_m: distance in metres that is kept between the sides.
+        plan: all that the split says of itself.
+    """
     patches = {side: [] for side in SPLITS}
     for patch_id in source.patch_ids:
         number = group_of.get(patch_id)
         patches["train" if number is None else SPLITS[side_of[number]]].append(patch_id)
-    return Split(sorted_sides(patches), "grouped", group, seed, fractions, tuple(notes))
+    patches, left_out = keep_distance(patches, source.places, buffer_m)
+    patches = sorted_sides(patches)
+    notes = (*plan.notes, *left_out, *_ground_notes(source, patches))
+    return Split(patches, plan.kind, plan.group, plan.seed, plan.fractions, notes)
 
 
-def _allocate(sizes: np.ndarray, fractions: tuple[float, float, float], seed: int) -> np.ndarray:
+def _ground_notes(source, patches) -> list[str]:
+    """A sentence where tiles that overlap, or blocks that abut, bring ground to both sides."""
+    counts = leakage(source.places, patches)
+    if not counts.ground and not counts.adjacent:
+        return []
+    what = f"{counts.adjacent} abut one's cell" if counts.adjacent else "tiles overlap"
+    return [
+        f"Of {counts.patches} test patches {counts.ground or 0} share ground with a training patch ({what}): "
+        "a buffer (`buffer_m`) leaves such training patches out."
+    ]
+
+
+def _allocate(sizes: np.ndarray, fractions: tuple[float, float, float], seed: int, small_first: bool) -> np.ndarray:
     """Side (place in `SPLITS`) of every group.
 
-    Small groups, in a drawn order, fill val and test; what would overshoot goes to train. Of many draws the one
-    nearest to the fractions is kept, and among the near ones that with most groups in val and test.
+    Groups, in a drawn order, fill val and test; what would overshoot goes to train. Of many draws the one nearest to
+    the fractions is kept. With `small_first` small groups tend to come first, and among the near draws the one with
+    most groups in val and test is kept: intervals over groups need many. Blocks are many and alike, and small ones
+    are slivers at the edge of a tile or of the sea.
     """
     rng = np.random.default_rng(seed)
     wanted = np.array(fractions) * sizes.sum()
     trials = []
     for _ in range(_TRIALS):
-        side_of = _fill(sizes, np.argsort(sizes * rng.uniform(1, 2, len(sizes)), kind="stable"), wanted)
+        keys = rng.uniform(1, 2, len(sizes))
+        side_of = _fill(sizes, np.argsort(sizes * keys if small_first else keys, kind="stable"), wanted)
         held = np.bincount(side_of, sizes, minlength=3)
         trials.append((np.abs(held - wanted).sum() / sizes.sum(), np.count_nonzero(side_of), side_of))
     best = min(miss for miss, _, _ in trials)
+    if not small_first:
+        return next(side_of for miss, _, side_of in trials if miss == best)
     near = [trial for trial in trials if trial[0] <= best + _FRACTION_SLACK]
     return max(near, key=lambda trial: (trial[1], -trial[0]))[2]
 
@@ -209,7 +187,7 @@ def _fill(sizes: np.ndarray, order: np.ndarray, wanted: np.ndarray) -> np.ndarra
     missing = wanted.copy()
     sides = [side for side in (2, 1) if wanted[side] > 0]
     empty = list(sides)
-    for number in order[:-1]:  # the last, one of the largest, is always for train
+    for number in order[:-1]:  # the last, one of the largest where small ones come first, is always for train
         side = empty.pop(0) if empty else max(sides, key=lambda side: missing[side], default=0)
         # Adding a group helps as long as it does not overshoot by more than what was missing.
         if missing[side] == wanted[side] or sizes[number] < 2 * missing[side]:
@@ -221,13 +199,24 @@ def _fill(sizes: np.ndarray, order: np.ndarray, wanted: np.ndarray) -> np.ndarra
 def _allocation_notes(sizes, side_of, fractions, group: str) -> list[str]:
     groups, held = np.bincount(side_of, minlength=3), np.bincount(side_of, sizes, minlength=3) / sizes.sum()
     parts = [f"{side} {share:.1%} in {count}" for side, share, count in zip(SPLITS, held, groups, strict=True)]
-    notes = [f"Grouped by {group.replace('_', ' and ')} ({len(sizes)} groups): {', '.join(parts)}."]
+    notes = [f"Grouped by {in_words(group)} ({len(sizes)} groups): {', '.join(parts)}."]
     if fractions[2] and groups[2] < FEWEST_GROUPS:
         notes.append(f"Groups in test: {groups[2]}, too few for an interval (it takes about {FEWEST_GROUPS}).")
     if np.abs(held - fractions).max() > 0.05:
         asked = ", ".join(f"{fraction:.0%}" for fraction in fractions)
         notes.append(f"Whole groups do not come nearer to the shares asked for ({asked}).")
     return notes
+
+
+def in_words(group: str) -> str:
+    """A group as sentences name it."""
+    return group.replace("_", " and ")
+
+
+def usable_places(source) -> dict[str, Place]:
+    """Patch id -> place of the patches that can be read and placed, in the order of the ids."""
+    aside = set(_unusable(source))
+    return {patch_id: source.places[patch_id] for patch_id in source.patch_ids if patch_id not in aside}
 
 
 def _unusable(source) -> list[str]:
@@ -266,6 +255,8 @@ def _random(source, fractions: tuple[float, float, float], seed: int) -> Split:
 
 
 def _from_index(source, path: Path) -> Split:
+    if is_published_table(path):
+        return _from_published(source, path)
     split = read_split(path)
     known = set(source.patch_ids)
     unknown = [patch_id for ids in split.patches.values() for patch_id in ids if patch_id not in known]
@@ -274,6 +265,20 @@ def _from_index(source, path: Path) -> Split:
         raise InvalidSourceError(f"{rule} Unknown: {unknown[:5]} ({len(unknown)} in all). File: {path}")
     notes = (*split.notes, *_left_out(source, split.patches))
     return Split(split.patches, "index", split.group, split.seed, split.fractions, notes)
+
+
+def _from_published(source, path: Path) -> Split:
+    """The split that a table of a whole data set states, of the patches that the source holds."""
+    side_of = read_published_split(path)
+    patches: dict[str, list[str]] = {side: [] for side in SPLITS}
+    for patch_id in source.patch_ids:
+        if patch_id in side_of:
+            patches[side_of[patch_id]].append(patch_id)
+    if not any(patches.values()):
+        rule = f"A published table must name patches of {source.name}."
+        raise InvalidSourceError(f"{rule} Received: {len(side_of)} names and none of them. File: {path}")
+    notes = (f"As {path.name} states it.", *_left_out(source, patches))
+    return _warn_of_leaks(source, Split(sorted_sides(patches), "official", notes=notes))
 
 
 def _left_out(source, patches: Mapping[str, Iterable[str]]) -> tuple[str, ...]:
@@ -290,53 +295,3 @@ def _warn_of_leaks(source, split: Split) -> Split:
     else:
         warnings.warn(note, LeakageWarning, stacklevel=4)
     return Split(split.patches, split.kind, split.group, split.seed, split.fractions, (*split.notes, note))
-
-
-def leakage(
-    places: Mapping[str, Place], patches: Mapping[str, Iterable[str]], side: str = "test", against: str = "train"
-) -> Leakage:
-    """Counts what the patches on one side of a split share with those on another.
-
-    Args:
-        places: patch id -> `Place`; patches without one are not counted.
-        patches: split -> patch ids.
-        side: the split whose patches are counted.
-        against: the split that they are compared with.
-
-    Returns:
-        A `Leakage`; all counts but `patches` are 0 in a split by both tile and date.
-    """
-    here = [patch_id for patch_id in patches.get(side, ()) if patch_id in places]
-    there = [patch_id for patch_id in patches.get(against, ()) if patch_id in places]
-    products = {_product(patch_id) for patch_id in there}
-    dates = {places[patch_id].date for patch_id in there}
-    distances = _cell_distances([places[i] for i in here], [places[i] for i in there])
-    return Leakage(
-        patches=len(here),
-        product=sum(_product(patch_id) in products for patch_id in here),
-        tile=int(np.isfinite(distances).sum()),
-        date=sum(places[patch_id].date in dates for patch_id in here),
-        cell=int((distances == 0).sum()),
-        adjacent=int((distances <= 1).sum()),
-        within_5_cells=int((distances <= 5).sum()),
-    )
-
-
-def _product(patch_id: str) -> str:
-    """The acquisition that a patch was cut from; its own name where that has another form."""
-    try:
-        return parse_name(patch_id).product
-    except ValueError:
-        return patch_id
-
-
-def _cell_distances(here: Sequence[Place], there: Sequence[Place]) -> np.ndarray:
-    """Cells (larger of columns and rows) to the nearest place of the other side in the tile; inf without one."""
-    trees: dict[str, list] = {}
-    for place in there:
-        trees.setdefault(place.tile, []).append(place.cell)
-    distances = np.full(len(here), np.inf)
-    for tile in {place.tile for place in here} & trees.keys():
-        members = [index for index, place in enumerate(here) if place.tile == tile]
-        distances[members] = cKDTree(trees[tile]).query([here[index].cell for index in members], p=np.inf)[0]
-    return distances

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from eokeras.ben_ge.catalogue import ARCHIVES, FULL
 from eokeras.ben_ge.download_note import note_of, write_note
-from eokeras.ben_ge.layout import CSVS, FILE_ENDINGS, FOLDERS, find_layout
+from eokeras.ben_ge.layout import CSVS, FOLDERS, find_layout
+from eokeras.ben_ge.patch_files import FILE_ENDINGS
 from eokeras.ben_ge.unpacking import ArchiveError
 from eokeras.ben_ge.zenodo import RemoteFile
 from eokeras.errors import InvalidSourceError
@@ -98,7 +99,7 @@ def _gather_part(content: Path, name: str, staged: Path) -> None:
     for path in csvs:
         path.replace(staged / path.name)
     if archive.folder:
-        folders[0].rename(staged / FOLDERS[archive.folder])
+        folders[0].rename(staged / FOLDERS[archive.folder][0])
 
 
 def _is_full(name: str, kind: str) -> bool:

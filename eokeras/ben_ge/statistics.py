@@ -5,16 +5,19 @@ Integer rasters are counted exactly, one counter per value; backscatter is count
 """
 
 from array import array
+from collections.abc import Mapping
 
 import numpy as np
 
 from eokeras.ben_ge import schema
+from eokeras.ben_ge.corine import CORINE, CORINE_NO_DATA, class_of_code
 from eokeras.ben_ge.rasters import non_finite_counts
 
 PERCENTILES = {"p1": 1, "p2": 2, "p98": 98, "p99": 99}
 
 _BACKSCATTER_STEP_DB = 0.01
 _BACKSCATTER_LOW_DB, _BACKSCATTER_HIGH_DB = -100.0, 60.0
+_CODE_COUNTS = {"land_cover_map": 256, "climate_zone": 256, "reference_map": 1 + max(*CORINE, *CORINE_NO_DATA)}
 
 
 class _ValueCounts:
@@ -82,16 +85,21 @@ class _Numbers:
 
 
 class TrainingStatistics:
-    """Gathers what `RecordSchema.statistics` holds; `add` takes a patch's features, any subset."""
+    """Gathers what `RecordSchema.statistics` holds; `add` takes a patch's features, any subset.
 
-    def __init__(self):
+    Args:
+        rasters: the rasters of the records by name, each with the bands that it has there; by default all.
+    """
+
+    def __init__(self, rasters: Mapping[str, schema.Raster] = schema.RASTERS):
+        self._bands = {name: raster.bands for name, raster in rasters.items()}
         self._rasters: dict[str, list[_ValueCounts]] = {}
         self._scalars: dict[str, _Numbers] = {}
-        self._codes = {"land_cover_map": np.zeros(256, "int64"), "climate_zone": np.zeros(256, "int64")}
+        self._codes = {name: np.zeros(count, "int64") for name, count in _CODE_COUNTS.items()}
         self._top_class = np.zeros(len(schema.LAND_COVER), "int64")
         self._without_cover = 0
         self._clusters: dict[int, int] = {}
-        self._labels = np.zeros(len(schema.BIGEARTHNET_19), "int64")
+        self._labels = np.zeros(len(schema.TARGETS["labels"].classes), "int64")
         self._relief = np.zeros(3)  # pixels, sum of absolute and of squared metres above the mean of their patch
         self._fields: set[str] = set()
 
@@ -100,7 +108,7 @@ class TrainingStatistics:
         self._fields |= set(features)
         for name in (*schema.S2_GROUPS, "s1", "dem"):
             if name in features:
-                channels = self._rasters.setdefault(name, [_counts_for(name) for _ in schema.RASTERS[name].bands])
+                channels = self._rasters.setdefault(name, [_counts_for(name) for _ in self._bands[name]])
                 for index, channel in enumerate(channels):
                     values = features[name][..., index]
                     channel.add(values[values != schema.DEM_NO_DATA] if name == "dem" else values)
@@ -109,7 +117,7 @@ class TrainingStatistics:
                 self._scalars.setdefault(name, _Numbers()).add(features[name])
         for name, counts in self._codes.items():
             if name in features:
-                counts += np.bincount(np.ravel(features[name]), minlength=256)
+                counts += np.bincount(np.ravel(features[name]), minlength=len(counts))
         if "land_cover_fractions" in features:
             if np.sum(features["land_cover_fractions"]) > 0:
                 self._top_class[int(np.argmax(features["land_cover_fractions"]))] += 1
@@ -129,13 +137,14 @@ class TrainingStatistics:
         """Statistics by input and by target, JSON-able."""
         inputs = {name: [channel.result() for channel in channels] for name, channels in self._rasters.items()}
         scalars = {name: numbers.result() for name, numbers in self._scalars.items()}
-        if all(name in inputs for name in schema.S2_GROUPS):
-            by_band = {
-                band: result
-                for name in schema.S2_GROUPS
-                for band, result in zip(schema.RASTERS[name].bands, inputs[name], strict=True)
-            }
-            inputs["s2"] = [by_band[band] for band in schema.CHANNELS["s2"]]
+        by_band = {
+            band: result
+            for name in schema.S2_GROUPS
+            if name in inputs
+            for band, result in zip(self._bands[name], inputs[name], strict=True)
+        }
+        if by_band:
+            inputs["s2"] = [by_band[band] for band in schema.CHANNELS["s2"] if band in by_band]
         inputs |= {name: scalars[name] for name in ("era5", "lonlat") if name in scalars}
         if "season" in scalars:
             inputs["season_input"] = scalars["season"]
@@ -149,6 +158,8 @@ class TrainingStatistics:
         if "land_cover_map" in self._fields:
             codes = [entry.code for entry in schema.LAND_COVER]
             targets["land_cover_map"] = _class_counts(self._codes["land_cover_map"], codes)
+        if "reference_map" in self._fields:
+            targets["reference_map"] = _reference_counts(self._codes["reference_map"])
         if "land_cover_fractions" in scalars:
             targets["land_cover"] = {"counts": self._top_class.tolist(), "void": self._without_cover}
             targets["land_cover_fractions"] = {"mean": [entry["mean"] for entry in scalars["land_cover_fractions"]]}
@@ -175,6 +186,13 @@ def _counts_for(raster: str) -> _ValueCounts:
 
 def _class_counts(counts_by_code: np.ndarray, codes: list[int]) -> dict:
     counts = counts_by_code[codes]
+    return {"counts": counts.tolist(), "void": int(counts_by_code.sum() - counts.sum())}
+
+
+def _reference_counts(counts_by_code: np.ndarray) -> dict:
+    counts = np.zeros(len(schema.TARGETS["reference_map"].classes), "int64")
+    for code, index in class_of_code().items():
+        counts[index] += counts_by_code[code]
     return {"counts": counts.tolist(), "void": int(counts_by_code.sum() - counts.sum())}
 
 

@@ -69,7 +69,7 @@ def baselines(train, test, schema, *, seed: int = 0, resamples: int = 1000, pixe
         results.append(_by_location(train, test, schema, located, options))
     if "season" in tasks:
         results.append(_by_weather(train, test, schema, options))
-    for task in ("land_cover_map", "elevation"):
+    for task in ("land_cover_map", "reference_map", "elevation"):
         if task in tasks:
             results.append(_by_pixel(train, test, schema, task, pixels, options))
     if "geocluster" in tasks:
@@ -172,12 +172,12 @@ def _by_weather(train, test, schema, options) -> Scores:
 
 def _by_pixel(train, test, schema, task, pixels, options) -> Scores:
     name = PIXELS if task == "land_cover_map" else f"{PIXELS}, {task}"
-    used = tuple(
-        name for name in ("s2", "s1") if any(key.split("_")[0] == name for key in train.element_spec[0])
-    )  # the groups of `s2` at stored resolution count as `s2`
+    read = {key.split("_")[0] for key in train.element_spec[0]}  # stored groups of `s2` count as `s2`
+    fine = [band for band in facts.RASTERS["s2_10m"].bands if band in schema.bands.get("s2", ())]
+    used = tuple(sensor for sensor in ("s2", "s1") if sensor in read and (sensor == "s1" or fine))
     if not used:
-        return _left_out(name, schema, "the datasets read neither s2 nor s1")
-    bands = {"s2": facts.RASTERS["s2_10m"].bands} if "s2" in used else None
+        return _left_out(name, schema, "the datasets read neither 10 m bands of s2 nor s1")
+    bands = {"s2": fine} if "s2" in used else None
     train = _read_as(train, used, (task,), bands=bands, calibrate="standardise")
     values, labels = sample_pixels(_pixels_of(train, task, used), pixels, options["seed"])
     if not len(labels):

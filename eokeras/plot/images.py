@@ -15,7 +15,15 @@ from matplotlib.ticker import MaxNLocator
 
 from eokeras.ben_ge import schema as facts
 from eokeras.errors import InvalidArgumentError, check_choice
-from eokeras.plot.rendering import GAMMA, REFLECTANCE_RANGE, VOID_COLOUR, hillshade, land_cover_rgb, true_colour
+from eokeras.plot.rendering import (
+    GAMMA,
+    REFLECTANCE_RANGE,
+    TRUE_COLOUR,
+    VOID_COLOUR,
+    hillshade,
+    land_cover_rgb,
+    true_colour,
+)
 from eokeras.plot.style import MODALITY_COLOURS, STYLE, finish
 
 BACKSCATTER_RANGE_DB = (-25.0, 0.0)
@@ -30,16 +38,16 @@ def samples(batch, schema, *, patches: int = 4, bands: Mapping[str, Sequence[str
     Args:
         batch: (inputs, targets[, metadata]) of a dataset made with `calibrate=None`, so that inputs are stored
             numbers: `s2` (B, H, W, C) digital numbers, `s1` dB, `dem` metres, `era5`, `lonlat`.
-        schema: of the records; `.world` tells simulated data.
+        schema: of the records; `.world` tells simulated data, `.reflectance` what digital numbers mean.
         patches: number of columns, fewer where the batch is smaller.
-        bands: input -> channel names in the order of the batch; default the canonical order.
+        bands: input -> channel names in the order of the batch; default the order of the records.
 
     Raises:
         InvalidArgumentError: the batch is empty, or channels do not fit `bands`.
     """
     inputs, targets, metadata = _parts(batch)
     count = min(patches, _size(inputs, targets))
-    rows = _image_rows(inputs, bands or {}, count)
+    rows = _image_rows(inputs, bands or {}, count, schema)
     if "land_cover_map" in targets:
         rows.append(_land_cover_row("WorldCover", targets["land_cover_map"][:count]))
     if "elevation" in targets:
@@ -88,7 +96,7 @@ def maps(
             f"`predictions` must have shape {reference.shape} (or a last axis of logits). Received: {predicted.shape}."
         )
     count = min(patches, len(reference))
-    rows = _image_rows({name: inputs[name] for name in ("s2", "s2_10m") if name in inputs}, bands or {}, count)
+    rows = _image_rows({name: inputs[name] for name in ("s2", "s2_10m") if name in inputs}, bands or {}, count, schema)
     rows += (_cover_pair if target == "land_cover_map" else _relief_pair)(reference[:count], predicted[:count])
     figure, _ = _image_grid(rows, count)
     title = "Land cover" if target == "land_cover_map" else "Elevation"
@@ -99,19 +107,19 @@ def maps(
 # --- Grids of images ---------------------------------------------------------------------------------
 
 
-def _image_rows(inputs, bands, count) -> list[dict]:
+def _image_rows(inputs, bands, count, schema) -> list[dict]:
     """One dict per row: label, colour, images, and a colour bar or a legend where one is needed."""
     rows = []
+    bands = {**schema.bands, **bands}
     for name in ("s2", "s2_10m"):
-        if name in inputs:
-            channels = tuple(bands.get(name, facts.CHANNELS[name]))
-            images = [true_colour(image, channels) for image in inputs[name][:count]]
+        if name in inputs and set(TRUE_COLOUR) <= set(bands[name]):
+            images = [true_colour(image, bands[name], schema.reflectance) for image in inputs[name][:count]]
             low, high = REFLECTANCE_RANGE
             label = f"Sentinel-2\ntrue colour\nreflectance {low:g} to {high:g}\ngamma {GAMMA}"
             rows.append({"label": label, "colour": MODALITY_COLOURS["s2"], "images": images})
             break
     if "s1" in inputs:
-        for index, name in enumerate(bands.get("s1", facts.CHANNELS["s1"])):
+        for index, name in enumerate(bands["s1"]):
             images = [_backscatter(image[..., index]) for image in inputs["s1"][:count]]
             rows.append(
                 {

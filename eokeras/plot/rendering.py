@@ -4,7 +4,7 @@ Letters: H rows, W columns, C channels.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -14,30 +14,34 @@ from eokeras.errors import InvalidArgumentError
 REFLECTANCE_RANGE = (0.0, 0.3)
 GAMMA = 0.7  # display = stretched reflectance ** GAMMA
 VOID_COLOUR = (0.0, 0.0, 0.0)  # no WorldCover colour is near black; "snow and ice" is near white
-_TRUE_COLOUR = ("B04", "B03", "B02")
+TRUE_COLOUR = ("B04", "B03", "B02")
 _PIXEL_M = 10
 
 
-def true_colour(s2: np.ndarray, bands: Sequence[str] = facts.CHANNELS["s2"]) -> np.ndarray:
+def true_colour(
+    s2: np.ndarray,
+    bands: Sequence[str] = facts.CHANNELS["s2"],
+    reflectance: Mapping[str, Mapping[str, float]] | None = None,
+) -> np.ndarray:
     """Stored digital numbers (H, W, C) -> RGB in 0..1, (H, W, 3): reflectance 0 to 0.3, gamma 0.7.
 
     Args:
         s2: digital numbers, last axis in the order `bands`.
         bands: channel names; B04, B03 and B02 must be among them.
+        reflectance: `load_schema(records).reflectance`; by default scale and offset of BigEarthNet v1.
 
     Raises:
         InvalidArgumentError: a band is missing, or `s2` has another number of channels.
     """
     bands = tuple(bands)
-    if not set(_TRUE_COLOUR) <= set(bands) or np.shape(s2)[-1] != len(bands):
+    if not set(TRUE_COLOUR) <= set(bands) or np.shape(s2)[-1] != len(bands):
         raise InvalidArgumentError(
-            f"`bands` must name every channel and hold {_TRUE_COLOUR}. Received: {bands} for shape={np.shape(s2)}."
+            f"`bands` must name every channel and hold {TRUE_COLOUR}. Received: {bands} for shape={np.shape(s2)}."
         )
-    by_name = {band.name: band for band in facts.S2_BANDS}
-    chosen = np.asarray(s2, "float32")[..., [bands.index(name) for name in _TRUE_COLOUR]]
-    scale, offset = (
-        np.array([getattr(by_name[name], key) for name in _TRUE_COLOUR], "float32") for key in ("scale", "offset")
-    )
+    numbers = {band.name: {"scale": band.scale, "offset": band.offset} for band in facts.S2_BANDS}
+    numbers |= reflectance or {}
+    chosen = np.asarray(s2, "float32")[..., [bands.index(name) for name in TRUE_COLOUR]]
+    scale, offset = (np.array([numbers[name][key] for name in TRUE_COLOUR], "float32") for key in ("scale", "offset"))
     low, high = REFLECTANCE_RANGE
     return np.clip((chosen * scale + offset - low) / (high - low), 0, 1) ** GAMMA
 

@@ -3,8 +3,9 @@
 Letters: N places, K clusters.
 """
 
+import dataclasses
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,10 @@ from eokeras.models.encoders.contract import check_positive
 
 _STARTS = 4
 _STEPS = 100  # at most, until no place changes its cluster
+_PLACES_TO_CHOOSE, _PLACES_TO_JUDGE = 20_000, 4_000  # a silhouette compares every pair
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class GeoClusters:
     """Centres of clusters on the sphere; a place belongs to the nearest.
 
@@ -28,6 +30,8 @@ class GeoClusters:
         places: number of places that they were found from.
         seed: of the search.
         fingerprint: of the records that the places are from; "" where there are none.
+        silhouettes: pairs (number of clusters, mean silhouette) of the numbers that were tried; empty where the number
+            was given.
 
     Example:
         >>> clusters = GeoClusters(((-179.0, 0.0), (10.0, 50.0)))
@@ -39,6 +43,7 @@ class GeoClusters:
     places: int = 0
     seed: int = 0
     fingerprint: str = ""
+    silhouettes: tuple[tuple[int, float], ...] = ()
 
     def assign(self, lonlat) -> np.ndarray:
         """The cluster of each place, (N,) int32.
@@ -67,7 +72,7 @@ class GeoClusters:
         Raises:
             UnwritableError: the file cannot be written.
         """
-        content = {"centres": self.centres, "places": self.places, "seed": self.seed, "fingerprint": self.fingerprint}
+        content = dataclasses.asdict(self)
         try:
             Path(path).write_text(json.dumps(content) + "\n", encoding="utf-8")
         except OSError as error:
@@ -84,7 +89,9 @@ def load_geoclusters(path) -> GeoClusters:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         centres = tuple((float(longitude), float(latitude)) for longitude, latitude in content["centres"])
-        return GeoClusters(centres, content["places"], content["seed"], content["fingerprint"])
+        # Files of an earlier version hold no silhouettes.
+        silhouettes = tuple((int(count), float(value)) for count, value in content.get("silhouettes", ()))
+        return GeoClusters(centres, content["places"], content["seed"], content["fingerprint"], silhouettes)
     except OSError as error:
         raise InvalidSourceError(f"`path` must be a file of clusters. Received: {path}: {error.strerror}.") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -102,32 +109,34 @@ def geoclusters(places, clusters=20, seed=0) -> GeoClusters:
     Args:
         places: records, as the directory that `ben_ge.convert` returned: then those of the training split (read once,
             so save the result); or (N, 2) longitude and latitude in degrees. Only places of training should be given.
-        clusters: number K of clusters; the tutorial takes 20.
+        clusters: number K of clusters (the tutorial takes 20), or numbers to choose from, such as `range(5, 31)`: then
+            the one with the largest mean silhouette is taken, which says how much nearer places are to their own
+            cluster than to the next. `silhouettes` keeps what was found for each.
         seed: of the search.
 
     Returns:
         `GeoClusters`.
 
     Raises:
-        InvalidArgumentError: there are fewer distinct places than clusters, a place is not finite or `clusters` is no
-            positive integer.
+        InvalidArgumentError: there are fewer distinct places than clusters, a place is not finite, or `clusters` is no
+            positive integer and no numbers of 2 or more.
         RecordsError: no whole records here, or none in training.
 
     Example:
         >>> geoclusters([(179.0, 0.0), (-179.0, 0.0), (10.0, 50.0)], clusters=2).assign([(-178.0, 1.0), (179.5, 0.0)])
         array([1, 1], dtype=int32)
+        >>> two_towns = [(10.0, 50.0), (10.1, 50.0), (10.0, 50.1), (20.0, 60.0), (20.1, 60.0), (20.0, 60.1)]
+        >>> len(geoclusters(two_towns, clusters=range(2, 5)).centres)
+        2
 
     Reference:
         Ayush et al. 2020, https://arxiv.org/abs/2011.09980; spherical k-means: Dhillon and Modha 2001,
-        https://doi.org/10.1023/A:1007612920971
+        https://doi.org/10.1023/A:1007612920971; silhouette: Rousseeuw 1987,
+        https://doi.org/10.1016/0377-0427(87)90125-7
     """
     from sklearn.cluster import KMeans
 
-    check_positive("clusters", clusters)
-    if clusters > VOID:
-        raise InvalidArgumentError(
-            f"`clusters` must be at most {VOID}, the class id of what has no class. Received: clusters={clusters}."
-        )
+    candidates = _candidates(clusters)
     fingerprint = ""
     if isinstance(places, (str, Path)):
         places, fingerprint = _training_places(places)
@@ -138,17 +147,47 @@ def geoclusters(places, clusters=20, seed=0) -> GeoClusters:
         )
     points = unit_vectors(places)
     distinct = len(np.unique(points.round(9), axis=0))
-    if distinct < clusters:
-        raise InvalidArgumentError(
-            f"`clusters` must be at most the number of distinct places. Received: clusters={clusters}, {distinct} "
-            "places."
-        )
+    is_choice = isinstance(clusters, Iterable)
+    if distinct < candidates[-1] + is_choice:  # a silhouette needs a place more than clusters
+        rule = f"`clusters` must be {'below' if is_choice else 'at most'} the number of distinct places."
+        raise InvalidArgumentError(f"{rule} Received: clusters={candidates[-1]}, {distinct} places.")
+    silhouettes = _silhouettes(points, candidates, seed) if is_choice else ()
+    clusters = max(silhouettes, key=lambda entry: entry[1])[0] if silhouettes else clusters
     centres = _onto_sphere(KMeans(clusters, n_init=_STARTS, random_state=seed).fit(points).cluster_centers_)
     centres = _settle(points, centres)
     longitude = np.rad2deg(np.arctan2(centres[:, 1], centres[:, 0]))
     latitude = np.rad2deg(np.arcsin(np.clip(centres[:, 2], -1, 1)))
     pairs = tuple(sorted(zip(longitude.tolist(), latitude.tolist(), strict=True)))
-    return GeoClusters(pairs, len(places), seed, fingerprint)
+    return GeoClusters(pairs, len(places), seed, fingerprint, silhouettes)
+
+
+def _candidates(clusters) -> list[int]:
+    """The numbers of clusters asked for, in rising order."""
+    numbers = sorted(clusters) if isinstance(clusters, Iterable) and not isinstance(clusters, str) else [clusters]
+    for number in numbers:
+        check_positive("clusters", number)
+    if isinstance(clusters, Iterable) and (not numbers or numbers[0] < 2):
+        raise InvalidArgumentError(f"`clusters` to choose from must be numbers of 2 or more. Received: {numbers}.")
+    if numbers[-1] > VOID:
+        raise InvalidArgumentError(
+            f"`clusters` must be at most {VOID}, the class id of what has no class. Received: clusters={numbers[-1]}."
+        )
+    return numbers
+
+
+def _silhouettes(points, candidates, seed) -> tuple[tuple[int, float], ...]:
+    """Number of clusters and mean silhouette of each candidate, by some of the places (N, 3)."""
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import silhouette_score
+
+    if len(points) > _PLACES_TO_CHOOSE:
+        points = points[np.random.default_rng(seed).choice(len(points), _PLACES_TO_CHOOSE, replace=False)]
+    judged = min(_PLACES_TO_JUDGE, len(points))
+    found = []
+    for count in candidates:
+        members = KMeans(count, n_init=_STARTS, random_state=seed).fit_predict(points)
+        found.append((int(count), float(silhouette_score(points, members, sample_size=judged, random_state=seed))))
+    return tuple(found)
 
 
 def _settle(points, centres):

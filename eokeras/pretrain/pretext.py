@@ -57,7 +57,7 @@ class PretextTasks:
         if name == "elevation":
             return dense_regression_head(scale=self._relief_m)
         # Linear outputs: logits of no class, but standardised numbers.
-        return scene_head(len(facts.ERA5)) if name == "era5" else map_head(len(facts.S1_POLARISATIONS))
+        return scene_head(len(facts.ERA5)) if name == "era5" else map_head(len(self.schema["s1"].channels))
 
     @property
     def losses(self) -> dict:

@@ -44,7 +44,7 @@ def test_coverage_by_hand():
     summer, autumn = "2017-06-13", "2017-09-24"
     spots = {"a": ("33UUP", summer), "b": ("33UUP", autumn), "c": ("29UPU", autumn), "d": ("29SND", summer)}
     places = {patch_id: Place(tile, (0, 0), date) for patch_id, (tile, date) in spots.items()}
-    table = PatchTable(places, np.zeros(4, int), np.arange(4), {})
+    table = PatchTable(places, np.zeros(4, int), np.arange(4), {}, np.arange(4))
     assert _coverage("train", ("a", "b"), table) == ["train: 2 of 4 patches, on 1 of 3 tiles and 2 of 2 dates."]
     assert _coverage("val", ("b", "c"), table)[0].endswith("on 2 of 3 tiles and 1 of 2 dates.")
 

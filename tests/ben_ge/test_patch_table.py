@@ -92,7 +92,7 @@ def test_read_back_by_split(known_records):
 
 def test_runs_by_hand():
     # Two shards of four and three records; a run ends at a gap and at the end of a shard.
-    table = PatchTable({}, np.array([0, 0, 0, 0, 1, 1, 1]), np.array([0, 10, 20, 30, 0, 10, 20]), {})
+    table = PatchTable({}, np.array([0, 0, 0, 0, 1, 1, 1]), np.array([0, 10, 20, 30, 0, 10, 20]), {}, np.arange(7))
     shards, offsets, counts = table.runs(np.array([0, 1, 1, 0, 1, 0, 1], bool))
     assert list(zip(shards, offsets, counts, strict=True)) == [(0, 10, 2), (1, 0, 1), (1, 20, 1)]
     assert list(zip(*table.runs(np.ones(7, bool)), strict=True)) == [(0, 0, 4), (1, 0, 3)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eokeras.ben_ge import schema
+from eokeras.ben_ge import corine, schema
 
 real = os.environ.get("EOKERAS_REAL_DATA")
 needs_real_data = pytest.mark.skipif(not real, reason="EOKERAS_REAL_DATA names no directory of real patches")
@@ -36,9 +36,10 @@ def test_rasters():
         "s1": (120, 120, 2),
         "dem": (120, 120, 1),
         "land_cover_map": (120, 120),
+        "reference_map": (120, 120),
     }
     assert {name: raster.shape for name, raster in schema.RASTERS.items()} == shapes
-    dtypes = ["uint16", "uint16", "uint16", "float32", "int16", "uint8"]
+    dtypes = ["uint16", "uint16", "uint16", "float32", "int16", "uint8", "uint16"]
     assert [raster.dtype for raster in schema.RASTERS.values()] == dtypes
     assert schema.RASTERS["s2_10m"].bands == ("B02", "B03", "B04", "B08")
     assert schema.RASTERS["s2_20m"].bands == ("B05", "B06", "B07", "B8A", "B11", "B12")
@@ -84,15 +85,15 @@ def test_weather_columns():
 
 
 def test_corine_to_bigearthnet_19():
-    gathered = [name for names in schema.BIGEARTHNET_19.values() for name in names]
-    assert len(schema.BIGEARTHNET_19) == 19
-    assert len({*gathered, *schema.CORINE_WITHOUT_CLASS}) == len(gathered) + len(schema.CORINE_WITHOUT_CLASS) == 43
-    names = list(schema.BIGEARTHNET_19)
+    gathered = [name for names in corine.BIGEARTHNET_19.values() for name in names]
+    assert len(corine.BIGEARTHNET_19) == 19
+    assert len({*gathered, *corine.CORINE_WITHOUT_CLASS}) == len(gathered) + len(corine.CORINE_WITHOUT_CLASS) == 43
+    names = list(corine.BIGEARTHNET_19)
     assert (names[0], names[8], names[18]) == ("Urban fabric", "Broad-leaved forest", "Marine waters")
-    assert schema.corine_to_19(["Sea and ocean", "Rice fields", "Estuaries", "Airports"]) == (2, 18)
-    assert schema.corine_to_19(["Bare rock"]) == ()
+    assert corine.corine_to_19(["Sea and ocean", "Rice fields", "Estuaries", "Airports"]) == (2, 18)
+    assert corine.corine_to_19(["Bare rock"]) == ()
     with pytest.raises(KeyError, match="Moon"):
-        schema.corine_to_19(["Moon"])
+        corine.corine_to_19(["Moon"])
 
 
 def test_targets_and_inputs_stand_on_fields_of_a_record():
@@ -105,6 +106,7 @@ def test_targets_and_inputs_stand_on_fields_of_a_record():
         "climate_zone": 12,
         "land_cover": 11,
         "land_cover_map": 11,
+        "reference_map": 19,
         "land_cover_fractions": 11,
         "season": 0,
         "geocluster": 20,

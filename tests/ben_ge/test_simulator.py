@@ -12,6 +12,7 @@ import rasterio
 from rasterio.warp import transform
 
 from eokeras.ben_ge import schema
+from eokeras.ben_ge.corine import corine_to_19
 from eokeras.ben_ge.simulator import World, simulate
 from eokeras.errors import InvalidArgumentError, TargetExistsError, UnwritableError
 
@@ -101,7 +102,7 @@ def test_georeferencing_agrees_with_tile_cell_and_lonlat(tree):
     ],
 )
 def test_tile_corners_are_the_published_ones(tile, corner):
-    from eokeras.ben_ge.simulation.tiles import upper_left
+    from eokeras.ben_ge.places import upper_left
 
     assert upper_left(tile) == corner
 
@@ -131,7 +132,7 @@ def test_labels_are_corine_names_that_fit_the_map(tree):
         label = json.loads((tree / "sentinel-2" / name / f"{name}_labels_metadata.json").read_text())
         assert list(label) == keys
         assert label["labels"]
-        schema.corine_to_19(label["labels"])  # raises on a name outside the 43
+        corine_to_19(label["labels"])  # raises on a name outside the 43
         assert label["acquisition_date"] == row["timestamp_s2"]
         codes, _ = raster(tree / "esaworldcover" / f"{name}_esaworldcover.tif")
         for corine in set(label["labels"]) & set(needs):

@@ -169,6 +169,14 @@ def test_wrong_pixels(tree, transform):
     check_bad_patch(root, patch_id, path, "Pixels must be 10 m x 10 m, north up")
 
 
+def test_raster_with_a_scale_of_its_own(tree):
+    root, patch_id, expected = tree
+    path = files(root, expected[patch_id])["s2_10m"]
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales, dataset.offsets = (1e-4,), (-0.1,)
+    check_bad_patch(root, patch_id, path, "must need no scale or offset of their own", "scale 0.0001, offset -0.1")
+
+
 def test_unknown_land_cover_code(tree):
     root, patch_id, expected = tree
     path = files(root, expected[patch_id])["land_cover_map"]

@@ -201,7 +201,7 @@ LEAKY_SPLIT = {"train": tuple(LEAKY)[:2], "test": tuple(LEAKY)[2:]}
 
 def test_leakage_by_hand():
     assert leakage(LEAKY, LEAKY_SPLIT) == Leakage(
-        patches=5, product=1, tile=4, date=2, cell=1, adjacent=2, within_5_cells=3
+        patches=5, product=1, tile=4, date=2, cell=1, adjacent=2, within_5_cells=3, nearest_cells=0
     )
     assert leakage(LEAKY, {"train": (), "test": tuple(LEAKY)}) == Leakage(7, 0, 0, 0, 0, 0, 0)
 
@@ -261,7 +261,8 @@ def test_unknown_kind_and_group():
     source = make_source(CHAIN)
     with pytest.raises(InvalidArgumentError, match=r"`split` must be one of .*'grouped', .* or the path.*'blocked'"):
         make_split(source, "blocked")
-    with pytest.raises(InvalidArgumentError, match=r"`group` must be one of \['tile_date', 'tile', 'date'\].*'month'"):
+    groups = r"\['tile_date', 'tile', 'date', 'country', 'block'\]"
+    with pytest.raises(InvalidArgumentError, match=rf"`group` must be one of {groups}.*'month'"):
         make_split(source, group="month")
     with pytest.raises(InvalidArgumentError, match="`group`"):
         group_patches(CHAIN, "cell")
@@ -396,6 +397,22 @@ def test_real_ben_ge_8k_leaks_as_published(real_places):
     assert counts.adjacent / 8 == pytest.approx(38, abs=0.5)
     assert counts.within_5_cells / 8 == pytest.approx(92, abs=0.5)
     assert counts.cell / 8 == pytest.approx(6.6, abs=0.05)
+    assert (counts.nearest_cells, counts.nearest_m) == (0, 0)
+
+
+@needs_real_data
+def test_real_tiles_overlap_and_a_buffer_parts_them(real_places):
+    ids = (Path(real) / "ben-ge-8k-index" / "ben-ge-8k.csv").read_text().split()
+    places = {patch_id: real_places[patch_id] for patch_id in ids}
+    split = make_split(make_source(places), group="tile")
+    counts = leakage(places, split.patches)
+    assert (counts.tile, counts.ground) == (0, 8)
+    assert "Of 797 test patches 8 share ground with a training patch (tiles overlap)" in split.notes[-1]
+    parted = make_split(make_source(places), group="tile", buffer_m=1200)
+    assert parted.patches["test"] == split.patches["test"]
+    counts = leakage(places, parted.patches)
+    assert counts.ground == 0
+    assert counts.nearest_m >= 1200
 
 
 @needs_real_data

@@ -50,6 +50,25 @@ def test_modular_tree_from_parts_given_apart(tmp_path):
     assert "dem" in eo.load_schema(tmp_path / "records").fields
 
 
+def test_picks_modalities_bands_and_patches(tmp_path, capsys):
+    expected = write_tree(tmp_path / "tree", 4)
+    some = sorted(expected)[:3]
+    (tmp_path / "some.csv").write_text("\n".join(some))
+    options = ("--split", "random", "--modalities", "sentinel_2", "era5", "--bands", "s2=B04,B12")
+    status, _ = in_process(
+        capsys, tmp_path / "tree", tmp_path / "records", *options, "--patches", tmp_path / "some.csv"
+    )
+    assert status == 0
+    schema = eo.load_schema(tmp_path / "records")
+    assert sum(schema.splits.values()) == 3
+    assert schema.stored_bands == {"s2_10m": ("B04",), "s2_20m": ("B12",)}
+    assert "era5" in schema
+    assert not {"s1", "dem", "land_cover_map", "s2_60m"} & set(schema.fields)
+    with pytest.raises(SystemExit):
+        script.make_parser().parse_args(["tree", "out", "--bands", "B04"])
+    assert "must look like s2=B04,B03,B02. Received: 'B04'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -58,6 +77,8 @@ def test_modular_tree_from_parts_given_apart(tmp_path):
         (["{tree}", "{tmp}/records", "--split", "stratified"], "stratified"),
         (["{tree}", "{tmp}/records", "--split", "official"], "official"),
         (["{tree}", "{tmp}/records", "--on-error", "ignore"], "`on_error` must be one of"),
+        (["{tree}", "{tmp}/records", "--modalities", "sar"], "`modalities` may hold"),
+        (["{tree}", "{tmp}/records", "--bands", "s2=B10"], "`bands['s2']` may hold"),
         (["{tree}", "{tmp}/records", "--fractions", "0.9", "0.9", "0.9"], "`fractions`"),
     ],
 )

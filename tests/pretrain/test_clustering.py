@@ -91,6 +91,40 @@ def test_places_of_records_without_numbers_are_left_out(monkeypatch, known_recor
     assert geoclusters(known_records.path, clusters=2) == whole
 
 
+def towns(count, seed=0):
+    """Places around `count` towns that lie 4 degrees or more apart."""
+    rng = np.random.default_rng(seed)
+    centres = [(5.0 * (number % 4), 40.0 + 4 * (number // 4)) for number in range(count)]
+    return np.concatenate([rng.normal(centre, 0.2, (40, 2)) for centre in centres])
+
+
+@pytest.mark.parametrize("count", [3, 7])
+def test_the_number_of_clusters_is_chosen_by_silhouette(count, tmp_path):
+    from sklearn.metrics import silhouette_score
+
+    places = towns(count)
+    found = geoclusters(places, clusters=range(2, 11))
+    assert len(found.centres) == count
+    assert [number for number, _ in found.silhouettes] == list(range(2, 11))
+    of_chosen = silhouette_score(unit_vectors(places), np.repeat(np.arange(count), 40))
+    assert dict(found.silhouettes)[count] == pytest.approx(of_chosen)
+    assert found.centres == geoclusters(places, clusters=count).centres
+    assert geoclusters(places, clusters=count).silhouettes == ()
+    assert load_geoclusters(found.save(tmp_path / "clusters.json")) == found
+
+
+def test_files_of_an_earlier_version(tmp_path):
+    path = tmp_path / "clusters.json"
+    path.write_text('{"centres": [[1.0, 2.0]], "places": 3, "seed": 0, "fingerprint": "f"}\n')
+    assert load_geoclusters(path) == GeoClusters(((1.0, 2.0),), 3, 0, "f")
+
+
+@pytest.mark.parametrize("clusters", [[], [1, 2], range(0, 3), "20"])
+def test_numbers_to_choose_from(clusters):
+    with pytest.raises(InvalidArgumentError, match="`clusters`"):
+        geoclusters(towns(3), clusters)
+
+
 @pytest.mark.parametrize("clusters", [0, 2.5, None])
 def test_the_number_of_clusters_is_a_positive_integer(clusters):
     with pytest.raises(InvalidArgumentError, match="`clusters` must be a positive integer"):
@@ -100,6 +134,8 @@ def test_the_number_of_clusters_is_a_positive_integer(clusters):
 def test_what_cannot_be_clustered_is_named(tmp_path):
     with pytest.raises(InvalidArgumentError, match=r"at most the number of distinct places.*clusters=2, 1 places"):
         geoclusters([(5.0, 5.0), (5.0, 5.0)], 2)
+    with pytest.raises(InvalidArgumentError, match=r"below the number of distinct places.*clusters=3, 3 places"):
+        geoclusters([(5.0, 5.0), (6.0, 5.0), (7.0, 5.0)], range(2, 4))
     with pytest.raises(InvalidArgumentError, match="`clusters` must be at most 255"):
         geoclusters(RNG.uniform(0, 50, (300, 2)), 256)
     for places in ([(np.nan, 0.0)], [1.0, 2.0], np.zeros((3, 3))):

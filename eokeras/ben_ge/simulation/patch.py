@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from eokeras.ben_ge.places import cell_corner, epsg_of
 from eokeras.ben_ge.schema import LAND_COVER, S2_BANDS, season
 from eokeras.ben_ge.simulation import files, land_cover, noise, sentinel1, sentinel2
 from eokeras.ben_ge.simulation.climate import Climate, climate_at, pressure_level, weather, zone_code
 from eokeras.ben_ge.simulation.land_cover import MARGIN, Landscape
 from eokeras.ben_ge.simulation.sentinel2 import Conditions
 from eokeras.ben_ge.simulation.terrain import macro_elevation
-from eokeras.ben_ge.simulation.tiles import CELLS_PER_EDGE, TILES, Site, cell_corner, epsg_of, latitude_of, world_corner
+from eokeras.ben_ge.simulation.tiles import CELLS_PER_EDGE, TILES, Site, latitude_of, world_corner
 from eokeras.ben_ge.simulation.world import World
 
 _INNER = slice(MARGIN, -MARGIN)

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from eokeras.ben_ge.schema import PATCH_SIZE_M
+from eokeras.ben_ge.places import cell_corner, upper_left
 from eokeras.ben_ge.simulation.noise import key_of
 
 TILES = tuple(  # a list of 56 literals would take a screen
@@ -23,36 +23,7 @@ TILES = tuple(  # a list of 56 literals would take a screen
     36VVR""".split()  # noqa: SIM905
 )
 CELLS_PER_EDGE = 91
-_COLUMN_LETTERS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")  # by zone modulo 3
-_ROW_LETTERS = "ABCDEFGHJKLMNPQRSTUV"
-_BAND_LETTERS = "CDEFGHJKLMNPQRSTUVWX"
 _METRES_PER_DEGREE = 111_320.0
-
-
-def epsg_of(tile: str) -> int:
-    """EPSG code of the (northern) UTM zone of an MGRS tile.
-
-    Example:
-        >>> epsg_of("33UUP")
-        32633
-    """
-    return 32600 + int(tile[:2])
-
-
-def upper_left(tile: str) -> tuple[int, int]:
-    """Easting and northing in metres of the upper left corner of a Sentinel-2 tile.
-
-    Example:
-        >>> upper_left("29SND")
-        (499980, 4400040)
-    """
-    zone, band, column, row = int(tile[:2]), tile[2], tile[3], tile[4]
-    easting = (_COLUMN_LETTERS[zone % 3].index(column) + 1) * 100_000
-    northing = (_ROW_LETTERS.index(row) - (0 if zone % 2 else 5)) % 20 * 100_000
-    # Row letters repeat every 2000 km; the latitude band tells which repetition.
-    bottom = (-80 + 8 * _BAND_LETTERS.index(band)) * 110_600.0 - 100_000
-    northing += math.ceil((bottom - northing) / 2_000_000) * 2_000_000
-    return easting // 60 * 60, -(-(northing + 100_000) // 60) * 60
 
 
 def world_corner(tile: str, cell: tuple[int, int]) -> tuple[float, float]:
@@ -63,12 +34,6 @@ def world_corner(tile: str, cell: tuple[int, int]) -> tuple[float, float]:
     """
     easting, northing = cell_corner(tile, cell)
     return easting - 500_000 + (6 * int(tile[:2]) - 183) * _METRES_PER_DEGREE, float(northing)
-
-
-def cell_corner(tile: str, cell: tuple[int, int]) -> tuple[int, int]:
-    """UTM easting and northing in metres of a cell's upper left corner."""
-    easting, northing = upper_left(tile)
-    return easting + PATCH_SIZE_M * cell[0], northing - PATCH_SIZE_M * cell[1]
 
 
 def latitude_of(northing: float) -> float:

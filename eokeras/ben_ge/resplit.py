@@ -1,0 +1,204 @@
+"""Another split of records that exist, without converting again: a directory that points to their shards.
+
+What depends on the split is made anew and lies in the directory: `metadata.json` with the statistics of its own
+training patches, `split.csv`, and `patches.csv`, which says where in the shards every patch lies. So everything that
+takes records (`make_dataset`, label budgets, scores, export) takes these, and nothing held out is in a mean. Only
+TensorFlow Datasets itself reads no such directory: it reads the records that it points to.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from eokeras.ben_ge import schema
+from eokeras.ben_ge.builder import SPLIT_FILE, digest
+from eokeras.ben_ge.index_files import Split, write_split
+from eokeras.ben_ge.layout import SPLITS
+from eokeras.ben_ge.patch_table import FILE, shard_counts, shard_files, table_owner
+from eokeras.ben_ge.rasters import count_non_finite
+from eokeras.ben_ge.record_patches import RecordPatches, patches_of
+from eokeras.ben_ge.records import RecordSchema, load_schema
+from eokeras.ben_ge.splits import make_split
+from eokeras.ben_ge.statistics import TrainingStatistics
+from eokeras.errors import InvalidSourceError, RecordsError, TargetExistsError, UnwritableError
+
+_BATCH = 16  # of about 0.35 MB each
+
+
+def apply_split(
+    records: str | Path,
+    split: Split | str | os.PathLike,
+    directory: str | Path,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Gives records another split without converting again.
+
+    One pass over the shards gathers the statistics of the new training patches; nothing is copied. The directory finds
+    the shards by their relative path, so move both together. It equals what `convert` makes with the same split:
+    patches, statistics, fingerprint.
+
+    Args:
+        records: directory that `convert` or `apply_split` returned.
+        split: of `make_split` or `make_folds` on `patches_of(records)`; or the path of an index file or of a published
+            table that splits, as for `make_split`.
+        directory: where the records of this split go; must not exist.
+        progress: called as progress(done, total) after every patch that is read.
+
+    Returns:
+        The directory, which is records to everything in eokeras.
+
+    Raises:
+        RecordsError: no whole records here, or they lack `patches.csv`.
+        InvalidSourceError: the split names a patch that the records lack, or none for training.
+        TargetExistsError: `directory` exists.
+        UnwritableError: `directory` cannot be written.
+
+    Example:
+        >>> split = make_split(patches_of("records/ben-ge-8k"), group="tile")                     # doctest: +SKIP
+        >>> by_tile = apply_split("records/ben-ge-8k", split, "records/ben-ge-8k-by-tile")        # doctest: +SKIP
+        >>> train = eo.make_dataset(by_tile, "train", ("s2",), ("land_cover",), shuffle=True)     # doctest: +SKIP
+    """
+    base, target = load_schema(records), Path(directory)
+    if target.exists():
+        raise TargetExistsError(
+            f"`directory` must not exist yet. Received: {target}, which does. Remove it or choose another."
+        )
+    patches = patches_of(base)
+    if not isinstance(split, Split):
+        split = make_split(patches, split)
+    side_of = _sides(split, patches)
+    work = target.with_name(f".{target.name}.incomplete")
+    try:
+        shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
+        work.mkdir(parents=True)
+        metadata = _metadata(base, split, _gather(base, side_of, progress), target)
+        (work / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
+        write_split(split, work / SPLIT_FILE)
+        _write_table(base, RecordSchema(work, metadata), side_of)
+        work.rename(target)
+    except OSError as error:
+        if isinstance(error, UnwritableError):
+            raise
+        raise UnwritableError(f"Cannot write records to {target}: {error.strerror}. Nothing was left there.") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return target
+
+
+def _sides(split: Split, patches: RecordPatches) -> dict[str, str]:
+    side_of = {patch_id: side for side in SPLITS for patch_id in split.patches.get(side, ())}
+    unknown = sorted(side_of.keys() - patches.places.keys())
+    if unknown:
+        rule = f"`split` must name patches of the records of {patches.name}."
+        raise InvalidSourceError(f"{rule} Unknown: {unknown[:5]} ({len(unknown)} in all).")
+    if not split.patches.get("train"):
+        raise InvalidSourceError("`split` must have patches in train. Received: none.")
+    return side_of
+
+
+# ---- One pass over the shards ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Gathered:
+    """What is known of the patches of a split after they were read."""
+
+    rasters: Mapping[str, schema.Raster]
+    statistics: TrainingStatistics = field(init=False)
+    digests: list[str] = field(default_factory=list)
+    non_finite: dict[str, Counter] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.statistics = TrainingStatistics(self.rasters)
+
+    def add(self, side: str, features: dict) -> None:
+        if side == "train":
+            self.statistics.add(features)
+        self.digests.append(digest(side, features))
+        if "s1" in features:
+            for channel, counts in count_non_finite(features["s1"], self.rasters["s1"].bands).items():
+                self.non_finite.setdefault(channel, Counter()).update(counts)
+
+
+def _gather(base: RecordSchema, side_of: Mapping[str, str], progress: Callable | None) -> _Gathered:
+    gathered, done = _Gathered(base.rasters), 0
+    for patch_id, stored in _read(base):
+        if patch_id in side_of:
+            gathered.add(side_of[patch_id], {name: _decode(base, name, value) for name, value in stored.items()})
+            done += 1
+            if progress is not None:
+                progress(done, len(side_of))
+    if done != len(side_of):
+        raise RecordsError(f"The shards in {base.shards} must hold {len(side_of)} patches of the split. Found: {done}.")
+    return gathered
+
+
+def _read(base: RecordSchema) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Patch id and stored bytes by field of every record in the shards."""
+    import tensorflow as tf
+
+    specification = {name: tf.io.FixedLenFeature([], tf.string) for name in base.fields}
+    names = base.splits if not base.is_other_split else list(base.splits)[:1]  # any of them gives all files
+    files = [file for name in names for file in shard_files(base, name)]
+    batches = tf.data.TFRecordDataset(files).batch(_BATCH)
+    batches = batches.map(lambda records: tf.io.parse_example(records, specification)).prefetch(2)
+    try:
+        for batch in batches.as_numpy_iterator():
+            for index, patch_id in enumerate(batch["patch_id"]):
+                yield patch_id.decode(), {name: values[index] for name, values in batch.items()}
+    except tf.errors.DataLossError:
+        raise RecordsError(f"The shards in {base.shards} must be whole. Convert the source again.") from None
+
+
+def _decode(base: RecordSchema, name: str, raw: bytes):
+    stored = base.rasters.get(name) or schema.SCALARS[name]
+    return raw.decode() if stored.dtype == "string" else np.frombuffer(raw, stored.dtype).reshape(stored.shape)
+
+
+# ---- What is written -------------------------------------------------------------------------------------------------
+
+
+def _metadata(base: RecordSchema, split: Split, gathered: _Gathered, target: Path) -> dict:
+    root = base.shards.resolve()
+    return base.metadata | {
+        "shards": {
+            "path": os.path.relpath(root, target.resolve()),
+            "fingerprint": load_schema(root).fingerprint,
+        },
+        "splits": {side: len(split.patches[side]) for side in SPLITS if split.patches.get(side)},
+        "split": {
+            "kind": split.kind,
+            "group": split.group,
+            "seed": split.seed,
+            "fractions": split.fractions,
+            "notes": list(split.notes),
+        },
+        "statistics": gathered.statistics.result(),
+        "non_finite": {"s1": gathered.non_finite} if gathered.non_finite else {},
+        "fingerprint": hashlib.sha256("".join(sorted(gathered.digests)).encode()).hexdigest()[:16],
+    }
+
+
+def _write_table(base: RecordSchema, records: RecordSchema, side_of: Mapping[str, str]) -> None:
+    """The patch table of the base with other sides, and with files counted over all of its splits."""
+    first_file = {} if base.is_other_split else shard_counts(base)
+    with (
+        (base.path / FILE).open(newline="", encoding="utf-8") as old,
+        (records.path / FILE).open("w", newline="", encoding="utf-8") as new,
+    ):
+        old.readline()
+        new.write(f"{table_owner(records)}\n")
+        writer = csv.writer(new, lineterminator="\n")
+        rows = csv.reader(old)
+        writer.writerow(next(rows))
+        for patch_id, side, shard, *rest in rows:
+            writer.writerow((patch_id, side_of.get(patch_id, ""), int(shard) + first_file.get(side, 0), *rest))
