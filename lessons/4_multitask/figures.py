@@ -143,8 +143,8 @@ def conflict():
         words = " and ".join(SHORT[task] for task in name.split("+"))
         axis.plot(epochs, array.mean(0), look, color=INK, lw=4, label=words)
     axis.axhline(0, color=INK, lw=2)
-    axis.set(xlabel="stage of ten steps", ylabel="cosine", ylim=(-1, 1.5), yticks=(-1, -0.5, 0, 0.5, 1))  # the legend above
-    axis.legend(loc="upper center", ncols=3)
+    axis.set(xlabel="stage of ten steps", ylabel="cosine", ylim=(-1, 1.5), yticks=(-1, -0.5, 0, 0.5, 1))
+    axis.legend(loc="upper center", ncols=3)  # above what a cosine can be
     words = "cosines of the gradients of every two tasks over the epochs; line: mean of the worlds, shade: their range"
     return figure, "Do tasks conflict?", words
 

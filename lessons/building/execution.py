@@ -112,7 +112,7 @@ def _with_palette(picture: str) -> str:
 
 
 def _without_noise(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
-    if output.output_type == "stream" and output.name == "stderr":
+    if output.output_type == "stream":  # TensorFlow logs to both, in a notebook
         output.text = "".join(line for line in output.text.splitlines(keepends=True) if not _NOISE.match(line))
         if not output.text.strip():
             return None
