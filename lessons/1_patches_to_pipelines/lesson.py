@@ -97,8 +97,9 @@ print(len(files), "files")
 # %% tags=["core"]
 facts = eo.ben_ge.schema  # bands, classes, units: the tables of the data set
 for name, raster in facts.RASTERS.items():
-    stored = patch[name]
-    print(f"{name:15s} {stored.shape!s:14s} {stored.dtype!s:8s} {raster.gsd_m:3d} m  {raster.unit}")
+    if name in patch:  # BigEarthNet has one raster more
+        shape, dtype = str(patch[name].shape), str(patch[name].dtype)
+        print(f"{name:15s} {shape:14s} {dtype:8s} {raster.gsd_m:3d} m  {raster.unit}")
 
 # %% [markdown] tags=["core"]
 # Five different things: counts of reflected light, decibels, metres, class codes, and (in the tables) weather. Sentinel-2
