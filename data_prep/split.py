@@ -25,6 +25,7 @@ Clusters of the training places, their number given or chosen by silhouette, as 
 """
 
 import argparse
+import shutil
 import warnings
 from pathlib import Path
 
@@ -125,7 +126,7 @@ def _split(arguments: argparse.Namespace) -> None:
     from eokeras import ben_ge
 
     patches = ben_ge.patches_of(arguments.records)
-    options = _group_options(arguments, patches) if arguments.split == "grouped" else {}
+    options = _group_options(arguments, patches)
     split = ben_ge.make_split(
         patches, arguments.split, arguments.group, tuple(arguments.fractions), arguments.seed, **options
     )
@@ -142,9 +143,13 @@ def _fold(arguments: argparse.Namespace) -> None:
     patches = ben_ge.patches_of(arguments.records)
     options = _group_options(arguments, patches)
     folds = ben_ge.make_folds(patches, arguments.folds, arguments.group, arguments.seed, **options)
-    for number, split in enumerate(folds, start=1):
-        _write(split, arguments.records, out / f"fold-{number}")
-        _print_leaks(patches, split)
+    try:
+        for number, split in enumerate(folds, start=1):
+            _write(split, arguments.records, out / f"fold-{number}")
+            _print_leaks(patches, split)
+    except BaseException:  # an interruption too: some of the folds must not be taken for all
+        shutil.rmtree(out, ignore_errors=True)
+        raise
 
 
 def _group_options(arguments: argparse.Namespace, patches) -> dict:
@@ -153,13 +158,14 @@ def _group_options(arguments: argparse.Namespace, patches) -> dict:
 
     countries = ben_ge.read_published(arguments.countries, "country") if arguments.countries else None
     buffer_m = None if arguments.buffer_km is None else 1000 * arguments.buffer_km
-    if arguments.group != "block":
-        return {"countries": countries, "buffer_m": buffer_m or 0.0}
+    block_m = None if arguments.block_km is None else 1000 * arguments.block_km
+    if arguments.group != "block" or arguments.split not in (None, "grouped"):
+        return {"countries": countries, "block_m": block_m, "buffer_m": buffer_m or 0.0}
     if buffer_m is None:
         buffer_m = _measure(patches, arguments.correlation_of)
-    block_m = _BLOCK_OF_BUFFER * buffer_m if arguments.block_km is None else 1000 * arguments.block_km
+    block_m = _BLOCK_OF_BUFFER * buffer_m if block_m is None else block_m
     print(f"blocks of {block_m / 1000:.3g} km with a buffer of {buffer_m / 1000:.3g} km")
-    return {"block_m": block_m, "buffer_m": buffer_m}
+    return {"countries": countries, "block_m": block_m, "buffer_m": buffer_m}
 
 
 def _measure(patches, target: str) -> float:

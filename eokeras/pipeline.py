@@ -83,7 +83,8 @@ def make_dataset(
         shuffle: new order in every epoch.
         dates: with 2 or more an element is no patch but a cell that was seen on so many dates, each date a view as
             after `eokeras.augment.views`: `s2_view_1`, `s2_view_2`. With `shuffle` the dates are drawn anew in every
-            epoch, else they are the first ones. Cells seen more rarely are left out.
+            epoch, else they are the first ones. Cells seen more rarely are left out. Targets are those of the first of
+            them, so that a label of a later date is not used.
         augment: a function (batch, seed) -> batch, such as `eokeras.augment.dihedral()`. After
             `eokeras.augment.views` every input comes once per view, as `s2_view_1`, `s2_view_2`; targets and
             metadata are those of the first view. With `dates` each date is augmented by itself.

@@ -90,7 +90,9 @@ def cells_on_dates(table: PatchTable, chosen: np.ndarray, dates: int) -> Cells:
     members = [[by_date[date] for date in sorted(by_date)] for by_date in found.values() if len(by_date) >= dates]
     if not members:
         most = max(map(len, found.values()), default=0)
-        rule = "`dates` must be a number of dates on which a cell of the split was seen."
+        rule = (
+            "`dates` must be a number of dates of a cell among the patches that are read: of the split, or of a budget."
+        )
         raise InvalidArgumentError(f"{rule} Received: dates={dates}, and no cell of {len(found)} on more than {most}.")
     counts = np.array([len(indices) for indices in members])
     index = np.concatenate(members)

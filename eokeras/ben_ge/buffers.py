@@ -16,7 +16,8 @@ def keep_distance(
 
     Test keeps all its patches, so that the score is of the patches that were drawn. Distances are between centres, on
     the ground, across tiles and UTM zones. A buffer of one patch's width (1200 m) parts the ground of overlapping
-    tiles; one for blocks should be as wide as the measured correlation length.
+    tiles of one UTM zone, one of its diagonal (1700 m) that of any; one for blocks should be as wide as the measured
+    correlation length.
 
     Args:
         patches: split -> patch ids; those without a place stay.

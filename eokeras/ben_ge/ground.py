@@ -15,7 +15,11 @@ from eokeras.ben_ge.places import Place, cell_corner, epsg_of
 from eokeras.ben_ge.schema import PATCH_SIZE_M
 
 SAME_GROUND_M = 0.99 * PATCH_SIZE_M
-"""Centres nearer than this show the same ground at least in part; those of abutting cells are a patch apart."""
+"""Centres nearer than this show the same ground at least in part; those of abutting cells are a patch apart.
+
+Squares of two UTM zones are turned against each other and may touch by a corner up to a diagonal apart, 1697 m: of the
+cells of BigEarthNet 152 pairs do so from 1200 m on (tiles 35VPK, 36VVQ, 36VVR). These are not counted.
+"""
 
 
 def zones_and_centres(places: Iterable[Place]) -> tuple[np.ndarray, np.ndarray]:

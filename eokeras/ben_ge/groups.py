@@ -7,7 +7,7 @@
     "block"      a square of the UTM grid, smaller than a tile; it takes a buffer to keep neighbours apart
 
 A cell (tile, column, row) is never in two groups. Neighbouring tiles overlap, so ground can be: a buffer of a patch's
-width leaves out the patches that it happens to.
+diagonal leaves out the patches that it happens to.
 
 Reference:
     Roberts et al. 2017, Cross-validation strategies for data with temporal, spatial, hierarchical, or

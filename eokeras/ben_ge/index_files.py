@@ -43,6 +43,16 @@ class Split:
     fractions: tuple[float, float, float] | None = None
     notes: tuple[str, ...] = ()
 
+    def describe(self) -> dict:
+        """How it was made and how it turned out, JSON-able, as records state it; without the patches."""
+        return {
+            "kind": self.kind,
+            "group": self.group,
+            "seed": self.seed,
+            "fractions": self.fractions,
+            "notes": list(self.notes),
+        }
+
 
 def sorted_sides(patches: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
     """Every split of `SPLITS` with its patch ids sorted; absent ones empty."""

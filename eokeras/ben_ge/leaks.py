@@ -28,7 +28,8 @@ class Leakage:
         cell: ... tile, column and row: the same ground on another date.
         adjacent: ... the cell, or has an abutting one of the tile (corners included).
         within_5_cells: ... the tile, at most 5 columns and 5 rows away.
-        ground: ... the ground at least in part (centres nearer than `SAME_GROUND_M`), overlapping tiles included.
+        ground: ... the ground at least in part (centres nearer than `SAME_GROUND_M`), overlapping tiles included; a
+            lower bound across UTM zones.
         nearest_cells: smallest distance in cells, of all pairs in one tile; None without any.
         nearest_m: smallest distance between centres on the ground, whatever the tile; None without any.
     """

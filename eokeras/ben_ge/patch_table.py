@@ -14,7 +14,6 @@ split of others (`apply_split`) `shard` counts all files of those, and `split` i
 
 import contextlib
 import csv
-import json
 import os
 from array import array
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,7 @@ import numpy as np
 
 from eokeras.ben_ge import schema
 from eokeras.ben_ge.places import Place
-from eokeras.ben_ge.records import RecordSchema, load_schema
+from eokeras.ben_ge.records import RecordSchema, load_schema, shard_lengths
 from eokeras.errors import RecordsError, UnwritableError
 
 FILE = "patches.csv"
@@ -94,8 +93,8 @@ def shard_files(records: RecordSchema, split: str) -> list[str]:
 
 def shard_counts(records: RecordSchema) -> dict[str, int]:
     """Split that the shards themselves were written in -> number of files before its own, in the order of counting."""
-    counts = [len(entry["shardLengths"]) for entry in _shard_info(records)]
-    return dict(zip((entry["name"] for entry in _shard_info(records)), np.cumsum([0, *counts]).tolist(), strict=False))
+    lengths = shard_lengths(records.shards)
+    return dict(zip(lengths, np.cumsum([0, *map(len, lengths.values())]).tolist(), strict=False))
 
 
 # ---- Reading -------------------------------------------------------------------------------------------------------
@@ -166,12 +165,8 @@ def _way_out(records: RecordSchema) -> str:
 
 def _shard_count(records: RecordSchema, split: str) -> int:
     """Number of files that `shard_files` gives, without TensorFlow, whose import takes longer than a draw."""
-    entries = [entry for entry in _shard_info(records) if records.is_other_split or entry["name"] == split]
-    return sum(len(entry["shardLengths"]) for entry in entries)
-
-
-def _shard_info(records: RecordSchema) -> list[dict]:
-    return json.loads((records.shards / "dataset_info.json").read_text(encoding="utf-8"))["splits"]
+    lengths = shard_lengths(records.shards)
+    return sum(map(len, lengths.values())) if records.is_other_split else len(lengths[split])
 
 
 # ---- Writing -------------------------------------------------------------------------------------------------------

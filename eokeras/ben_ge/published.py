@@ -14,6 +14,7 @@ import bz2
 import csv
 import gzip
 import os
+import zlib
 from pathlib import Path
 
 from eokeras.ben_ge.layout import SPLITS
@@ -48,7 +49,7 @@ def read_published(path: str | os.PathLike, column: str) -> dict[str, str]:
     path = Path(path)
     try:
         columns = _read_parquet(path, column) if path.suffix == ".parquet" else _read_csv(path, column)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InvalidSourceError(f"A published table must be readable. Received: {reason}. File: {path}") from None
     values = columns.pop(column)

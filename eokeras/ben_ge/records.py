@@ -188,7 +188,7 @@ def load_schema(records: str | Path) -> RecordSchema:
     content = _read_metadata(metadata)
     shards = shards_of(path, content)
     if "shards" in content:
-        _check_shards(path, shards, content["shards"]["fingerprint"])
+        _check_shards(path, shards, content["shards"])
     if not (shards / info).is_file():
         raise _unfinished(shards, info)
     return RecordSchema(path, content)
@@ -213,13 +213,23 @@ def _read_metadata(path: Path) -> dict:
     return content
 
 
-def _check_shards(path: Path, shards: Path, fingerprint: str) -> None:
+def shard_lengths(path: Path) -> dict[str, list[int]]:
+    """Split -> records in each of its files, of records with shards of their own."""
+    entries = json.loads((path / "dataset_info.json").read_text(encoding="utf-8"))["splits"]
+    return {entry["name"]: [int(length) for length in entry["shardLengths"]] for entry in entries}
+
+
+def _check_shards(path: Path, shards: Path, expected: dict) -> None:
     """Raises unless the records that these are another split of are there, and still the same."""
     way_out = "Move it back, or make the split again with `eokeras.ben_ge.apply_split`."
     metadata = shards / "metadata.json"
     if not metadata.is_file():
         raise RecordsError(f"{path} is another split of the records in {shards}, which are not there. {way_out}")
     received = _read_metadata(metadata)["fingerprint"]
-    if received != fingerprint:
-        rule = f"{path} is another split of records with the fingerprint {fingerprint}."
+    if received != expected["fingerprint"]:
+        rule = f"{path} is another split of records with the fingerprint {expected['fingerprint']}."
         raise RecordsError(f"{rule} Received: {received} in {shards}. Make the split again.")
+    if (found := shard_lengths(shards)) != expected["lengths"]:  # the same patches, elsewhere in the files
+        counts = [sum(map(len, lengths.values())) for lengths in (expected["lengths"], found)]
+        rule = f"{path} is another split of records in {counts[0]} files, each with its number of records."
+        raise RecordsError(f"{rule} Received: others, {counts[1]} files in {shards}. Make the split again.")

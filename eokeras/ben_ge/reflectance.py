@@ -7,8 +7,8 @@ whenever the image was taken. What tells it, of every acquisition:
     - else the baseline of the Level-1C product that the label file names (`tile_source`)
     - else a name of BigEarthNet v1, which was made in 2018 of products of its time
     - dark pixels, which have the last word: where most of the visible numbers lie below 1000, an offset would make
-      most of the reflectance negative, so there is none. Bright scenes tell nothing; but where a scene is not bright
-      and yet no number lies below 1000, a note says that it looks like an offset.
+      most of the reflectance negative, so there is none. Bright scenes tell nothing; but where no baseline is
+      stated, a scene is not bright and yet no number lies below 1000, a note says that it looks like an offset.
 
 References:
     Sentinel-2 Products Specification Document, issue 14.9, and the processing baseline notes of ESA (04.00).
@@ -16,7 +16,7 @@ References:
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,7 @@ _LAST_V1_DATE = "20220124"  # the day before baseline 04.00
 _MOST_PIXELS = 0.5
 _BRIGHT = 2500  # a median of the visible numbers above this is snow, cloud or bare sand
 _LOOKS = 3  # patches of an acquisition to look at, until one is dark
+_V1_NAME = "a name of BigEarthNet v1, made before baseline 04.00"
 _BASELINE = re.compile(r"_N(\d{4})_")
 _DATE = re.compile(r"S2[A-D]_MSIL2A_(\d{8})T")
 
@@ -43,12 +44,14 @@ class ProductOffset:
         offset: BOA_ADD_OFFSET in digital numbers, 0 or -1000.
         evidence: what told it, in words.
         is_told: False where nothing told it and none was assumed.
+        is_taken_away: whether the name calls for an offset that the pixels show to be gone.
         floor: smallest visible number, where it looks like an offset although none is stated; else None.
     """
 
     offset: int
     evidence: str
     is_told: bool = True
+    is_taken_away: bool = False
     floor: int | None = None
 
 
@@ -73,11 +76,14 @@ def product_offset(
     dark = f"{share:.0%} of the visible pixels of a patch lie below {-OFFSET}"
     if share >= _MOST_PIXELS:
         if stated == OFFSET:
-            return ProductOffset(0, f"{dark}, so the offset that {source} calls for was taken away")
+            words = f"{dark}, so the offset that {source} calls for was taken away"
+            return ProductOffset(0, words, is_taken_away=True)
         return ProductOffset(0, f"{source}; {dark}" if source else dark)
     if stated == OFFSET:
         return ProductOffset(OFFSET, source)
-    return ProductOffset(0, source or f"nothing tells it ({dark}); none assumed", stated is not None, floor)
+    if source not in ("", _V1_NAME):
+        floor = None  # a baseline that is stated leaves no doubt
+    return ProductOffset(0, source or f"nothing tells it ({dark}); none assumed", stated is not None, floor=floor)
 
 
 def _stated(product: str, patch_ids, read_source_tile) -> tuple[int | None, str]:
@@ -93,7 +99,7 @@ def _stated(product: str, patch_ids, read_source_tile) -> tuple[int | None, str]
             return _of_baseline(match[1], "of the Level-1C product in the label file")
     date = _DATE.match(product)
     if date and date[1] <= _LAST_V1_DATE:
-        return 0, "a name of BigEarthNet v1, made before baseline 04.00"
+        return 0, _V1_NAME
     return None, ""
 
 
@@ -140,6 +146,13 @@ def describe(products: Mapping[str, ProductOffset], bands: Iterable[str]) -> dic
     Raises:
         InvalidSourceError: acquisitions differ.
     """
+    if any(found.is_taken_away for found in products.values()):  # then a name alone tells nothing
+        products = {
+            name: replace(found, is_told=False, evidence=f"{found.evidence}, but other products lack theirs")
+            if found.offset
+            else found
+            for name, found in products.items()
+        }
     by_offset = {found.offset: (name, found.evidence) for name, found in products.items() if found.is_told}
     if len(by_offset) > 1:
         named = "; ".join(f"{name} {offset} ({evidence})" for offset, (name, evidence) in sorted(by_offset.items()))

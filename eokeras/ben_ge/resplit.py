@@ -25,7 +25,7 @@ from eokeras.ben_ge.layout import SPLITS
 from eokeras.ben_ge.patch_table import FILE, shard_counts, shard_files, table_owner
 from eokeras.ben_ge.rasters import count_non_finite
 from eokeras.ben_ge.record_patches import RecordPatches, patches_of
-from eokeras.ben_ge.records import RecordSchema, load_schema
+from eokeras.ben_ge.records import RecordSchema, load_schema, shard_lengths
 from eokeras.ben_ge.splits import make_split
 from eokeras.ben_ge.statistics import TrainingStatistics
 from eokeras.errors import InvalidSourceError, RecordsError, TargetExistsError, UnwritableError
@@ -100,6 +100,11 @@ def _sides(split: Split, patches: RecordPatches) -> dict[str, str]:
     if unknown:
         rule = f"`split` must name patches of the records of {patches.name}."
         raise InvalidSourceError(f"{rule} Unknown: {unknown[:5]} ({len(unknown)} in all).")
+    if len(side_of) < sum(len(split.patches.get(side, ())) for side in SPLITS):
+        seen = Counter(patch_id for side in SPLITS for patch_id in split.patches.get(side, ()))
+        twice = sorted(patch_id for patch_id, times in seen.items() if times > 1)
+        rule = "`split` must name a patch once."
+        raise InvalidSourceError(f"{rule} Received: {twice[:5]} more often ({len(twice)} in all).")
     if not split.patches.get("train"):
         raise InvalidSourceError("`split` must have patches in train. Received: none.")
     return side_of
@@ -173,15 +178,10 @@ def _metadata(base: RecordSchema, split: Split, gathered: _Gathered, target: Pat
         "shards": {
             "path": os.path.relpath(root, target.resolve()),
             "fingerprint": load_schema(root).fingerprint,
+            "lengths": shard_lengths(root),
         },
         "splits": {side: len(split.patches[side]) for side in SPLITS if split.patches.get(side)},
-        "split": {
-            "kind": split.kind,
-            "group": split.group,
-            "seed": split.seed,
-            "fractions": split.fractions,
-            "notes": list(split.notes),
-        },
+        "split": split.describe(),
         "statistics": gathered.statistics.result(),
         "non_finite": {"s1": gathered.non_finite} if gathered.non_finite else {},
         "fingerprint": hashlib.sha256("".join(sorted(gathered.digests)).encode()).hexdigest()[:16],

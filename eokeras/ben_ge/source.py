@@ -105,7 +105,9 @@ class Source:
         fields = {"patch_id", "tile", "cell", "date", "season_s1" if self._is_s1_alone else "season", *self.rasters}
         fields |= {"epsg", "upper_left", "lonlat"} if self.rasters else set()
         fields |= self._csvs.fields | self._labels.fields
-        fields |= {"patch_id_s1"} if self._s1_names or "sentinel_1" in self._folders else set()
+        # In BigEarthNet v2 a patch without a partner is sound where Sentinel-1 is not read.
+        is_paired = self._s1_names and (not self._metadata or self._s1_names.keys() >= self._known)
+        fields |= {"patch_id_s1"} if is_paired or "sentinel_1" in self._folders else set()
         return tuple(name for name in (*schema.RASTERS, *schema.SCALARS) if name in fields)
 
     def _own_name(self, patch_id: str, sensor: str) -> str | None:

@@ -64,7 +64,7 @@ def make_split(
         block_m: edge of a block in metres, for "block".
         buffer_m: distance in metres that is kept between the sides, by leaving patches out of train and val; for
             blocks the measured correlation length (`correlation_length`). Tiles overlap, so that some ground is on two
-            sides of any split without a buffer of a patch's width, 1200.
+            sides of any split without a buffer of a patch's diagonal, 1700.
 
     Returns:
         A `Split`. Patches that cannot be read or placed (`Source.misfits`, `Source.places`) are in train, where
@@ -79,6 +79,7 @@ def make_split(
         >>> from eokeras.ben_ge.source import open_source                             # doctest: +SKIP
         >>> make_split(open_source("data/ben-ge-800"), group="date", seed=3).notes   # doctest: +SKIP
     """
+    _check_options(kind, group, countries, block_m, buffer_m)
     if kind == "official":
         return _official(source)
     if isinstance(kind, os.PathLike) or (isinstance(kind, str) and (kind.endswith(".csv") or os.path.isfile(kind))):
@@ -92,6 +93,18 @@ def make_split(
     check_choice("group", group, SPLIT_GROUPS)
     made_from = {"countries": countries, "block_m": block_m}
     return _grouped(source, group, fractions, seed, made_from, buffer_m)
+
+
+def _check_options(kind, group, countries, block_m, buffer_m) -> None:
+    """Raises where an option is given that would be passed over: a buffer that is not there must not be believed in."""
+    owners = {"countries": (countries, "country"), "block_m": (block_m, "block")}
+    for name, (value, owner) in owners.items():
+        if value is not None and (kind != "grouped" or group != owner):
+            rule = f"`{name}` must come with a grouped split by {owner}."
+            raise InvalidArgumentError(f"{rule} Received: split={str(kind)!r}, group={group!r}.")
+    if buffer_m and kind != "grouped":
+        rule = "`buffer_m` must come with a grouped split."
+        raise InvalidArgumentError(f"{rule} Received: split={str(kind)!r}, buffer_m={buffer_m!r}.")
 
 
 def _check_fractions(fractions: Sequence[float]) -> tuple[float, float, float]:
@@ -152,11 +165,10 @@ def _ground_notes(source, patches) -> list[str]:
     counts = leakage(source.places, patches)
     if not counts.ground and not counts.adjacent:
         return []
-    what = f"{counts.adjacent} abut one's cell" if counts.adjacent else "tiles overlap"
-    return [
-        f"Of {counts.patches} test patches {counts.ground or 0} share ground with a training patch ({what}): "
-        "a buffer (`buffer_m`) leaves such training patches out."
-    ]
+    facts = [f"{counts.ground} share ground with a training patch (tiles overlap)"] if counts.ground else []
+    facts += [f"{counts.adjacent} abut the cell of one"] if counts.adjacent else []
+    what = f"Of {counts.patches} test patches {' and '.join(facts)}"
+    return [f"{what}: a buffer (`buffer_m`) leaves such training patches out."]
 
 
 def _allocate(sizes: np.ndarray, fractions: tuple[float, float, float], seed: int, small_first: bool) -> np.ndarray:

@@ -133,10 +133,14 @@ class LabelEfficiency:
         what other tiles (or dates) would give, too. See `compare_repeats`.
 
         Raises:
-            InvalidArgumentError: an unknown contestant, or scores that do not come from `label_efficiency`.
+            InvalidArgumentError: an unknown contestant, a single replicate, or scores that do not come from
+                `label_efficiency`.
         """
         for argument, name in (("first", first), ("second", second)):
             check_choice(argument, name, self.values)
+        if self.replicates < 2:
+            rule = "Differences over groups need two replicates or more, which tell how trainings vary."
+            raise InvalidArgumentError(f"{rule} Received: {self.replicates}.")
         if not self.scores:
             rule = "Differences over groups need the scores of one test set, as `label_efficiency` gives them."
             raise InvalidArgumentError(f"{rule} Received: numbers alone.")

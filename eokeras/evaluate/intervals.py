@@ -54,8 +54,17 @@ def tail(groups: int) -> float:
     """
     from scipy import stats  # 0.3 s; only intervals need it
 
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, groups - 1)
-    return float(stats.norm.cdf(-np.sqrt(groups / (groups - 1)) * quantile))
+    return float(stats.norm.cdf(-expansion(groups)))
+
+
+def expansion(count: int) -> float:
+    """Half the width of a 95 % interval in standard deviations that a bootstrap of `count` draws shows.
+
+    1.96 in the limit, more for few: such a deviation is too small by sqrt((n - 1) / n), and itself uncertain.
+    """
+    from scipy import stats
+
+    return float(np.sqrt(count / (count - 1)) * stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
 
 
 def percentile_interval(values: np.ndarray, groups: int) -> tuple[float, float] | None:

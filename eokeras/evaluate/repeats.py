@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from eokeras.errors import InvalidArgumentError
+from eokeras.evaluate import intervals
 from eokeras.evaluate.comparison import Comparison, Difference, paired_metrics, pairing, task_differences
 from eokeras.evaluate.intervals import group_sums
 from eokeras.evaluate.patch_statistics import has_label
@@ -22,7 +23,8 @@ def compare_repeats(
 
     Every resample draws whole groups, and then trainings, with replacement, the same for both sides. Where the
     trainings vary little this is `compare`; where they vary much it is wider, as it must be: one training each tells
-    which *network* is better, and not which method.
+    which *network* is better, and not which method. What varies between trainings is stretched as Student's t asks of
+    so few (`intervals.expansion`).
 
     Args:
         first, second: S `Scores` each, on the same patches; those of one place belong together (same seed, same
@@ -76,6 +78,9 @@ def repeat_differences(
     values = {name: tuple(np.mean([pairs[name] for pairs, _ in found], axis=0)) for name in found[0][0]}
     count = len(found)
     shares = np.random.default_rng((seed, 1)).multinomial(count, np.full(count, 1 / count), size=resamples) / count
+    if found[0][1] and count > 1:  # the interval will be stretched for the number of groups, this part for its own
+        stretch = intervals.expansion(count) / intervals.expansion(first[0].groups)
+        shares = 1 / count + stretch * (shares - 1 / count)
     draws = {
         name: tuple(np.einsum("rs,skr->kr", shares, np.stack([drawn[name] for _, drawn in found])))
         for name in found[0][1]

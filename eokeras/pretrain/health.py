@@ -86,7 +86,8 @@ def check_views(inputs: Mapping[str, np.ndarray]) -> None:
             view is left alone.
 
     Raises:
-        InvalidArgumentError: in more than half of the patches two views are equal in every input.
+        InvalidArgumentError: in more than half of the patches two views are equal in every input, those left out that
+            no change can be seen in: of one number throughout (a sensor that is missing, the sea in a DEM), or NaN.
     """
     views: dict[int, dict[str, np.ndarray]] = {}
     for key, values in inputs.items():
@@ -104,9 +105,13 @@ def check_views(inputs: Mapping[str, np.ndarray]) -> None:
 
 def _share_of_equal(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> float:
     """Share of the patches that look the same in two views, in all inputs that both have."""
-    same = []
+    same, flat = [], []
     for name in one.keys() & other.keys():
-        first, second = one[name], other[name]
-        alike = (first == second) | (np.isnan(first) & np.isnan(second))
-        same.append(alike.reshape(len(alike), -1).all(axis=1))
-    return float(np.mean(np.all(same, axis=0))) if same else 0.0
+        first, second = (values[name].reshape(len(values[name]), -1) for values in (one, other))
+        same.append(((first == second) | (np.isnan(first) & np.isnan(second))).all(axis=1))
+        is_raster = one[name].ndim > 2
+        flat.append(((first == first[:, :1]) | np.isnan(first)).all(axis=1) if is_raster else np.ones(len(first), bool))
+    if not same:
+        return 0.0
+    telling = ~np.all(flat, axis=0)
+    return float(np.mean(np.all(same, axis=0)[telling])) if telling.any() else 0.0

@@ -124,6 +124,20 @@ def test_blocks_by_hand():
     assert groups["a2"] == groups["a"]
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"kind": "random", "buffer_m": 1700}, "`buffer_m` must come with a grouped split. Received: split='random'"),
+        ({"kind": "official", "buffer_m": 1700}, "`buffer_m` must come with a grouped split"),
+        ({"block_m": 9000}, "`block_m` must come with a grouped split by block. Received: .*group='tile_date'"),
+        ({"group": "tile", "countries": {}}, "`countries` must come with a grouped split by country"),
+    ],
+)
+def test_options_that_would_be_passed_over_are_refused(options, words):
+    with pytest.raises(InvalidArgumentError, match=words):
+        make_split(source_of({"a": Place("33UUP", (0, 0), "2017-06-13")}), **options)
+
+
 def test_blocks_with_a_buffer_are_parted():
     places = {
         f"{column}_{row}_{date}": Place("33UUP", (column, row), f"{date}")

@@ -134,6 +134,20 @@ def test_v2_patch_without_a_file_is_bad_and_sound_without_that_modality(tmp_path
     open_source(root, modalities=("sentinel_2", "sentinel_1", "labels")).read(first)
 
 
+def test_v2_patch_without_a_partner_is_bad_and_sound_without_sentinel_1(tmp_path):
+    root = tmp_path / "reBEN"
+    expected = bigearthnet_trees.write_v2(root, 2)
+    first, second = sorted(expected)
+    names = {first: None, second: expected[second]["patch_id_s1"]}
+    rows = [{"patch_id": name, "labels": [], "split": "train", "s1_name": names[name]} for name in names]
+    bigearthnet_trees.write_metadata(root / "metadata.parquet", rows)
+    with pytest.raises(InvalidPatchError, match=rf"Patch {first}: .*Sentinel-1"):
+        open_source(root).read(first)
+    source = open_source(root, modalities=("sentinel_2",))
+    assert "patch_id_s1" not in source.fields
+    assert [source.read(name).features["patch_id"] for name in names] == [first, second]
+
+
 @pytest.mark.parametrize(
     ("code", "dtype", "rule"),
     [

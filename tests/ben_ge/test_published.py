@@ -73,6 +73,11 @@ def test_bad_tables(tmp_path):
     write_parquet(path, patch_id=[V2[0], V2[0], V2[2]])
     with pytest.raises(InvalidSourceError, match=r"one `split` for a patch\. Received: 'train' and 'validation' for"):
         read_published_split(path)
+    table = tmp_path / "names.csv.gz"
+    whole = gzip.compress(b"s2_name,country\n" + bytes(range(256)) * 20)
+    table.write_bytes(whole[:20] + bytes(30) + whole[50:])
+    with pytest.raises(InvalidSourceError, match=r"must be readable.*names\.csv\.gz"):
+        read_published(table, "country")
     table = tmp_path / "names.csv"
     table.write_text("s2_name,country\na,Austria,more\n")
     with pytest.raises(InvalidSourceError, match=r"must have 2 fields like its header\. Received: 3 in line 2"):

@@ -119,6 +119,15 @@ def test_jitter_counts_reflectance_from_the_offset():
     assert change[0] == pytest.approx(change[1] * 2 / 3, abs=1)
 
 
+def test_where_one_offset_was_taken_away_a_bright_scene_of_that_baseline_follows():
+    dark, bright = found(V2.format("N0510"), DARK), found(V2.format("N0510"), BRIGHT)
+    assert (dark.offset, dark.is_taken_away, bright.offset) == (0, True, -1000)
+    stated = describe({"dark": dark, "bright": bright}, ["B04"])
+    assert stated["reflectance"]["B04"] == {"scale": 1e-4, "offset": 0}
+    assert {name: product["offset"] for name, product in stated["products"].items()} == {"dark": 0, "bright": 0}
+    assert "of 1 of 2 Sentinel-2 products could not be told and was taken as 0 (such as bright)" in stated["notes"][0]
+
+
 def test_mixed_products_are_refused_before_anything_is_written(tmp_path):
     bigearthnet_trees.write_v2(tmp_path / "reBEN", 2)
     source = open_source(tmp_path / "reBEN", modalities=("sentinel_2",))

@@ -1,5 +1,6 @@
 """Another split of records: equal to a conversion with that split, read back patch by patch, refused when stale."""
 
+import json
 import shutil
 
 import numpy as np
@@ -151,12 +152,26 @@ def test_moved_or_made_anew(known_records, other, tmp_path):
         eo.make_dataset(tmp_path / "b" / "split", "train", ("s1",))
 
 
+def test_the_same_patches_in_other_files_are_other_records(known_records, other, tmp_path):
+    shutil.copytree(known_records.path, tmp_path / "base")
+    apply_split(tmp_path / "base", other[0], tmp_path / "split")
+    info = tmp_path / "base" / "dataset_info.json"
+    content = json.loads(info.read_text())
+    content["splits"][0]["shardLengths"] = ["1", str(int(content["splits"][0]["shardLengths"][0]) - 1)]
+    info.write_text(json.dumps(content))
+    with pytest.raises(RecordsError, match=r"another split of records in 3 files.*others, 4 files"):
+        eo.load_schema(tmp_path / "split")
+
+
 def test_faults_leave_nothing(known_records, other, tmp_path, monkeypatch):
     split, records = other
     with pytest.raises(TargetExistsError, match="`directory` must not exist yet"):
         apply_split(known_records.path, split, tmp_path)
     with pytest.raises(InvalidSourceError, match="must have patches in train"):
         apply_split(known_records.path, Split({"test": split.patches["test"]}, "index"), tmp_path / "out")
+    twice = Split({"train": split.patches["train"], "val": split.patches["train"][:1]}, "index")
+    with pytest.raises(InvalidSourceError, match=f"must name a patch once.*{split.patches['train'][0]}.*1 in all"):
+        apply_split(known_records.path, twice, tmp_path / "out")
     with pytest.raises(RecordsError, match="must be a directory of finished records"):
         apply_split(tmp_path / "none", split, tmp_path / "out")
     (tmp_path / "file").write_text("")
