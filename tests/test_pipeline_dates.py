@@ -67,10 +67,17 @@ def test_shuffled_dates_are_drawn_anew_and_differ(records):
     assert list(data) != list(elements(records, shuffle=True, seed=1))
 
 
-def test_epochs_of_one_data_set_differ(records):
-    data = eo.make_dataset(records[0], "train", ("s1",), calibrate=None, dates=2, shuffle=True, seed=0, repeat=True)
-    first, second = (inputs["s1_view_1"] for inputs, _ in data.take(2).as_numpy_iterator())
-    assert first.tobytes() != second.tobytes()
+def test_dates_are_drawn_anew_in_every_epoch(records):
+    path, places = records
+    data = eo.make_dataset(
+        path, "train", ("s1",), calibrate=None, dates=2, shuffle=True, seed=0, repeat=True, batch_size=4
+    )
+    drawn = []
+    for inputs, _ in data.take(8).as_numpy_iterator():  # four cells: a batch is an epoch
+        pairs = [[places[x.tobytes().hex()] for x in pair] for pair in zip(*inputs.values(), strict=True)]
+        assert len({first[:2] for first, _ in pairs}) == 4
+        drawn += [(first[3], second[3]) for first, second in pairs if first[1] == 40]
+    assert len(set(drawn)) > 3
 
 
 def test_a_budget_leaves_out_what_it_does_not_hold(records):

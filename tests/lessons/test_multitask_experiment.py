@@ -138,6 +138,9 @@ def test_relative_change_is_not_symmetric_and_the_table_tells(lesson, runs):
     # (1 - 1/2 + 1 - 1/2 + 0) / 5 / 3 tasks either way: no sign is kept
     assert table["primary"]["mean"] == table["primary_swapped"]["mean"] == pytest.approx(1 / 15)
     assert table["verdict"] == "does not exclude zero both ways"
+    # Zone (0.5 against 0.3 in all worlds) and map are learned: the same mean over two tasks instead of three
+    assert [table["learned"]["10"][task]["learned"] for task in lesson.TASKS] == [True, True, True]
+    assert table["primary_learned"]["mean"] == pytest.approx(1 / 15)
     assert table["10"]["plain sum"]["tasks"]["season"]["relative_change"]["mean"] == 0
     assert table["baselines"]["10"] == pytest.approx({"climate_zone": 0.3, "land_cover_map": 0.1, "season": 0.2})
 
@@ -149,7 +152,9 @@ def test_rules_are_one_family_over_budgets(lesson, runs):
     assert {labels: set(found) for labels, found in table.items()} == {
         "100": {"uncertainty", "PCGrad", "DWA", "random", "GradNorm"},
         "10": {"uncertainty", "PCGrad"},
+        "control": {"uncertainty", "PCGrad", "DWA", "GradNorm"},
     }
+    assert table["control"]["DWA"]["mean_relative_change"]["mean"] == 0  # the control got the same scores
     # p of "DWA" by hand: changes +10 % and more, IoU +50 % or +200 % in turn, error -50 %; t over five worlds
     changes = [(0.1 + 0.002 * world + (0.5, 2, 0.5, 2, 0.5)[world] + 0.5) / 3 for world in range(5)]
     assert table["100"]["DWA"]["mean_relative_change"]["mean"] == pytest.approx(np.mean(changes))
@@ -195,6 +200,18 @@ def test_verdict_needs_both_signs_and_two_learned_tasks(lesson):
     assert lesson.tables.verdict(up, down, 1) == "illustration, not evidence"
     for swapped in (up, zero):
         assert lesson.tables.verdict(up, swapped, 3) == "does not exclude zero both ways"
+
+
+def test_the_learned_tasks_alone_and_what_longer_training_gives(lesson, runs):
+    blind = {labels: [card(0, 0, 0, (0.3, 0.1, 0.05))] * 5 for labels in ("100", "10")}  # nobody beats this median
+    table = lesson.tables.sharing_table(runs, blind)
+    assert table["learned"]["10"]["count"] == 2
+    assert table["primary_learned"]["mean"] == table["primary_learned_swapped"]["mean"] == pytest.approx(1 / 10)
+    runs["10", "land_cover_map alone", "equal_steps"] = [card(0.5, 2 * 0.2, 0.1)] * 5
+    runs["10", "land_cover_map alone", "equal_time"] = [card(0.5, 0.2, 0.1)] * 5
+    longer = lesson.tables.steps_table(runs, blind)["longer"]
+    assert longer["10"]["land_cover_map"]["mean"] == pytest.approx(1.0)
+    assert longer["10"]["season"]["mean"] == 0
 
 
 def test_a_task_is_learned_where_one_side_beats_what_does_not_look(lesson, runs):

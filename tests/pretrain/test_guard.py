@@ -98,6 +98,19 @@ def test_equal_views_are_an_error():
     check_views({"s2": x})
 
 
+def test_patches_without_anything_to_change_do_not_count():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(10, 4, 4, 2)).astype("float32")
+    x[:6] = 0  # a sensor that is missing
+    x[6] = np.nan
+    turned = x[:, ::-1].copy()
+    check_views({"s1_view_1": x, "s1_view_2": turned})
+    check_views({"era5_view_1": x[:, 0, 0], "era5_view_2": x[:, 0, 0]})  # no augmentation changes a vector
+    turned[7:] = x[7:]
+    with pytest.raises(InvalidArgumentError, match="equal views of 100% of the patches in s1"):
+        check_views({"s1_view_1": x, "s1_view_2": turned})
+
+
 def test_fit_refuses_equal_views_before_the_first_step():
     model = ContrastivePretrainer(encoder(), projection=PROJECTION)
     model.compile("adam")

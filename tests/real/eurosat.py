@@ -25,10 +25,11 @@ Sentinel-2 tiles: Helber et al. 2019, https://arxiv.org/abs/1709.00029
 """
 
 import argparse
+import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
@@ -241,7 +242,8 @@ def run(data: Path, seeds, length: Length, work: Path, progress=print) -> dict:
     rates, found = None, {}
     for seed in seeds:
         one_seed = partial(_seed_run, tiles, seed, rates, length, progress)
-        found[seed] = remember(work / f"seed {seed} {length.pretraining} {length.training}.json", one_seed)
+        card = card_of(tiles, length, rates)
+        found[seed] = remember(work / f"seed {seed}.json", card, one_seed)
         rates = rates or found[seed]["rates"]
     rows = {kind: [each["accuracy"][kind] for each in found.values()] for kind in SHOTS}
     return {
@@ -273,14 +275,24 @@ def _seed_run(tiles, seed, rates, length, progress) -> dict:
     return {"accuracy": tables, "pretraining": card, "rates": rates, "minutes": minutes}
 
 
-def remember(file: Path, compute: Callable[[], dict]) -> dict:
-    """What `compute` gave, now or in a run before."""
+def card_of(tiles, length: Length, rates: dict | None) -> dict:
+    """All that the scores of a seed hang on beside the seed; `rates` of None: it chooses them itself."""
+    names = {kind: hashlib.sha256("".join(each.names).encode()).hexdigest()[:16] for kind, each in tiles.items()}
+    card = {"tiles": names, "length": asdict(length), "tried": RATES, "shots": SHOTS, "rates": rates}
+    return json.loads(json.dumps(card | {"eokeras": eo.__version__}))
+
+
+def remember(file: Path, card: dict, compute: Callable[[], dict]) -> dict:
+    """What `compute` gave, now or in a run before of the same card."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         unfinished = file.with_suffix(".incomplete")
-        unfinished.write_text(json.dumps(compute()), encoding="utf-8")
+        unfinished.write_text(json.dumps({"card": card, **compute()}), encoding="utf-8")
         unfinished.replace(file)
-    return json.loads(file.read_text(encoding="utf-8"))
+    found = json.loads(file.read_text(encoding="utf-8"))
+    if found["card"] != card:
+        raise SystemExit(f"{file} must be of this run. Received: {found['card']}, not {card}. Remove it to begin anew.")
+    return found
 
 
 def borrowed(rates: dict[str, float]) -> dict[str, float]:
