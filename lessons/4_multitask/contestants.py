@@ -30,6 +30,9 @@ RULES: dict[str, Callable[[], keras.layers.Layer]] = {
 DERIVED = ("uncertainty", "PCGrad")
 """Rules that the lesson derives; they race on every budget of labels, the others once."""
 
+CONTROL = "random"
+"""The rule that chooses nothing."""
+
 PLAIN, DUAL, LOTTERY, STAMPED = "plain sum", "dual", "lottery", "stamped "
 TWINS = {task: f"{task} alone" for task in TASKS}
 STAMPED_TWINS = {task: STAMPED + name for task, name in TWINS.items()}

@@ -262,9 +262,9 @@ def all_runs(work: Path, entries: Sequence[Entry], rates: Mapping[Entry, float])
     return runs
 
 
-def training_minutes(work: Path, entries: Sequence[Entry]) -> float:
-    """Minutes of training of all trials and runs of these entries, two at a time, in this run and in earlier ones."""
-    names = [f"{seed} {' '.join(entry)}" for entry, seed in product(entries, WORLD_SEEDS)]
+def training_minutes(work: Path, entries: Sequence[Entry], others: Sequence[str] = ()) -> float:
+    """Minutes of training, two at a time, of all trials and runs of these entries and of other runs by name."""
+    names = [*others, *(f"{seed} {' '.join(entry)}" for entry, seed in product(entries, WORLD_SEEDS))]
     trials = product(entries, LEARNING_RATES, laboratory.TUNING_SEEDS)
     names += [f"tuning {seed} {' '.join(entry)} {rate}" for entry, rate, seed in trials]
     return round(sum(laboratory.remember(work, name, dict)["seconds"] for name in names) / 60 / 2, 1)

@@ -128,6 +128,13 @@ def stamp_runs(work: Path, rates: Mapping[Entry, float]) -> dict:
     return tables.stamp_table(found[0], found[1:])
 
 
+def own_runs() -> list[str]:
+    """Names of the runs that are of no entry."""
+    lottery = [f"{seed} 100 {LOTTERY}" for seed in experiment.WORLD_SEEDS]
+    stamped = product(STAMP_SEEDS, (STAMPED + PLAIN, *STAMPED_TWINS.values()))
+    return lottery + [f"{seed} {name}" for seed, name in stamped]
+
+
 # ----------------------------------------------------------------------- Results
 
 
@@ -154,7 +161,7 @@ def main() -> None:
     own = {entry: rates[entry] for entry in ENTRIES}
     content["rules"] |= {
         "tuning": tables.tuning_table(experiment.LEARNING_RATES, own, tried),
-        "minutes": experiment.training_minutes(work, ENTRIES),
+        "minutes": experiment.training_minutes(work, ENTRIES, own_runs()),
     }
     for name, table in content.items():
         laboratory.write_results(HERE / "results.json", name, table)

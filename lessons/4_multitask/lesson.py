@@ -289,8 +289,8 @@ for task, y in model(inputs).items():
 print(f"ln 12 = {np.log(12):.2f}, ln 11 = {np.log(11):.2f}")
 
 # %% [markdown] tags=["core"]
-# Nobody knows anything yet, so the first two lie near the logarithm of the number of classes, and the season is off by about
-# half its range. But the size of a loss is not what moves the backbone; its *gradient* is. We put the gradients of all shared
+# Nobody knows anything yet, so the first two lie near the logarithm of the number of classes, and the season is off by more
+# than half of its range. But the size of a loss is not what moves the backbone; its *gradient* is. We put the gradients of all shared
 # weights into one long arrow per task.
 
 
@@ -476,7 +476,8 @@ for task in TASKS:
 # %% [markdown] tags=["core"]
 # On the diagonal a task meets itself on other patches. Where even that is far below 1, no pair of different tasks can be near
 # 1, and a cosine of $-0.1$ may be noise. So a single negative value is no proof of conflict; a pair that lies well below its
-# two diagonals, epoch after epoch, is a hint. And whether a conflict *costs* anything, only the scores tell.
+# two diagonals, epoch after epoch, is a hint. (A network that has been trained may even disagree with itself, as a negative
+# diagonal says: 16 patches decide.) And whether a conflict *costs* anything, only the scores tell.
 
 # %% [markdown] tags=["core"]
 # ## Rules that choose the weights
@@ -554,18 +555,23 @@ for labels in ("100", "10") if "rules" in results else ():
 # %% [markdown] tags=["core"]
 # **No rule beats the plain sum here**: no interval lies above zero, and after Holm's correction for seven comparisons none
 # lies below it either. Uncorrected, PCGrad with a tenth of the labels lies just below, and uncertainty weighting at both
-# budgets: all by the map ({{
+# budgets; of the tasks only the map's interval excludes zero ({{
 # rules.100.uncertainty.tasks.land_cover_map.relative_change.mean:+.0%}} [{{
 # rules.100.uncertainty.tasks.land_cover_map.relative_change.low:+.0%}}, {{
-# rules.100.uncertainty.tasks.land_cover_map.relative_change.high:+.0%}}] with all labels). Its last weights,
-# means over the worlds: season {{ weights.100.season:.1f}}, zone {{ weights.100.climate_zone:.2f}}, map {{
-# weights.100.land_cover_map:.2f}}. In the plain sum season's error is a small number and
-# pulls little; here the weighted losses are about 1, ½ and ½, so the strongest pull goes to the task that nobody learns. The
-# control, weights drawn at random, does {{
-# rules.100.random.mean_relative_change.mean:+.3f}} [{{ rules.100.random.mean_relative_change.low:+.3f}}, {{
-# rules.100.random.mean_relative_change.high:+.3f}}]: no rule is shown to choose better than chance. PCGrad pays for its
-# gradients with half of the steps; what it would do with all of them was not asked. Every rule had three rates; their own
-# options (GradNorm's $\alpha$, DWA's temperature) stayed at the papers' values.
+# rules.100.uncertainty.tasks.land_cover_map.relative_change.high:+.0%}}] with all labels). Its last weights, means over the
+# worlds: season {{ weights.100.season:.1f}}, zone {{ weights.100.climate_zone:.2f}}, map {{ weights.100.land_cover_map:.2f}}. So
+# the weighted losses are about 1, ½ and ½; perhaps season, in which nobody is shown to beat the median, draws too much of the
+# step. That is a guess: gradients under the rule were not measured.
+#
+# The control, weights drawn at random: {{ rules.100.random.mean_relative_change.mean:+.3f}} [{{
+# rules.100.random.mean_relative_change.low:+.3f}}, {{ rules.100.random.mean_relative_change.high:+.3f}}] against the plain sum.
+# Against the control, uncorrected: DWA {{ rules.control.DWA.mean_relative_change.mean:+.3f}} [{{
+# rules.control.DWA.mean_relative_change.low:+.3f}}, {{ rules.control.DWA.mean_relative_change.high:+.3f}}], GradNorm {{
+# rules.control.GradNorm.mean_relative_change.mean:+.3f}} [{{ rules.control.GradNorm.mean_relative_change.low:+.3f}}, {{
+# rules.control.GradNorm.mean_relative_change.high:+.3f}}], PCGrad {{ rules.control.PCGrad.mean_relative_change.mean:+.3f}} [{{
+# rules.control.PCGrad.mean_relative_change.low:+.3f}}, {{ rules.control.PCGrad.mean_relative_change.high:+.3f}}]: none is shown
+# to choose better than chance. PCGrad has half of the steps for its gradients; what it would do with all of them was not
+# asked. Every rule had three rates; their own options (GradNorm's $\alpha$, DWA's temperature) stayed at the papers' values.
 
 # %% [markdown] tags=["core"]
 # ## A fair opponent: single-task twins
@@ -649,16 +655,21 @@ if "sharing" in results:
 # {{ sharing.primary_swapped.high:+.3f}}]. By the rule: **{{ sharing.verdict }}**. With the spread that these worlds showed, the
 # design finds a true {{ sharing.primary.smallest_difference_power_80:.3f}} in four of five repetitions.
 #
-# So, in these worlds, one network that shares gets more out of the same training time than three that take turns. Look at *where*:
-# the map gains {{ sharing.10.plain sum.tasks.land_cover_map.relative_change.mean:+.0%}} [{{ sharing.10.plain
-# sum.tasks.land_cover_map.relative_change.low:+.0%}}, {{ sharing.10.plain sum.tasks.land_cover_map.relative_change.high:+.0%}}]
-# (mean IoU {{ sharing.scores.10.plain sum.land_cover_map.mean:.3f}} against {{ sharing.scores.10.twins.land_cover_map.mean:.3f}});
-# for climate zone and season nothing is shown. With all labels the mean is {{ sharing.100.plain
-# sum.mean_relative_change.mean:+.3f}} [{{ sharing.100.plain sum.mean_relative_change.low:+.3f}}, {{ sharing.100.plain
-# sum.mean_relative_change.high:+.3f}}]: smaller, as expected, but whether a tenth is *kinder* than all was not tested. And season
-# is learned by neither side at either budget: that third of the mean compares two failures.
+# Now read it as a sceptic would. **Which tasks?** The map: {{ sharing.10.plain
+# sum.tasks.land_cover_map.relative_change.mean:+.0%}} [{{ sharing.10.plain sum.tasks.land_cover_map.relative_change.low:+.0%}}, {{
+# sharing.10.plain sum.tasks.land_cover_map.relative_change.high:+.0%}}] (mean IoU {{ sharing.scores.10.plain
+# sum.land_cover_map.mean:.3f}} against {{ sharing.scores.10.twins.land_cover_map.mean:.3f}}); for climate zone and season nothing
+# is shown. **Were they learned?** Season by no side, as far as eight worlds tell (what an oracle could reach: an error of {{
+# sharing.oracle.season:.2f}}); climate zone just, by {{ sharing.learned.10.climate_zone.plain sum.mean:+.3f}} [{{
+# sharing.learned.10.climate_zone.plain sum.low:+.3f}}, {{ sharing.learned.10.climate_zone.plain sum.high:+.3f}}] over the most
+# frequent class (the oracle: {{ sharing.oracle.climate_zone:.2f}}). **Without season**, which compares two failures: {{
+# sharing.primary_learned.mean:+.3f}} [{{ sharing.primary_learned.low:+.3f}}, {{ sharing.primary_learned.high:+.3f}}], which does
+# *not* exclude zero. So the rule was kept and says yes; the evidence is thinner than it sounds.
 #
-# One reading is left open: the map's twin had a third of the steps. Is it *sharing* that helps, or only *training longer*?
+# With all labels the mean is {{ sharing.100.plain sum.mean_relative_change.mean:+.3f}} [{{ sharing.100.plain
+# sum.mean_relative_change.low:+.3f}}, {{ sharing.100.plain sum.mean_relative_change.high:+.3f}}]: smaller, as expected, but whether
+# a tenth is *kinder* than all was not tested. And the map's twin had a third of the steps: is it *sharing* that helps, or only
+# *training longer*?
 
 # %% [markdown] tags=["core"]
 # ## Claim 1: "performance is (typically) better"
@@ -669,13 +680,16 @@ if "sharing" in results:
 # tasks. Three tasks of one simulator cannot bear that word, in either direction. [Standley et al.
 # 2020](https://arxiv.org/abs/1905.07553) trained many pairs of tasks: who helps whom differs from pair to pair.
 #
-# Against those twins sharing is *worse*, and by the map: {{ steps.100.plain sum.tasks.land_cover_map.relative_change.mean:+.0%}} [{{ steps.100.plain
-# sum.tasks.land_cover_map.relative_change.low:+.0%}}, {{ steps.100.plain
-# sum.tasks.land_cover_map.relative_change.high:+.0%}}]: trained as long, a network that is only for maps makes better maps. So
-# the answer to the question above is *time*: what sharing gave the map was three times the steps for the same bill. With a
-# tenth of the labels, {{ steps.10.plain sum.mean_relative_change.mean:+.3f}} [{{ steps.10.plain
-# sum.mean_relative_change.low:+.3f}}, {{ steps.10.plain sum.mean_relative_change.high:+.3f}}], nothing is shown either way. "Better
-# for the same time" our numbers bear; "better" they do not.
+# Against those twins sharing is *worse* (exploratory), and by the map: {{ steps.100.plain
+# sum.tasks.land_cover_map.relative_change.mean:+.0%}} [{{ steps.100.plain sum.tasks.land_cover_map.relative_change.low:+.0%}}, {{
+# steps.100.plain sum.tasks.land_cover_map.relative_change.high:+.0%}}]. With a tenth of the labels the map is at {{ steps.10.plain
+# sum.tasks.land_cover_map.relative_change.mean:+.0%}} [{{ steps.10.plain sum.tasks.land_cover_map.relative_change.low:+.0%}}, {{
+# steps.10.plain sum.tasks.land_cover_map.relative_change.high:+.0%}}] and the mean at {{ steps.10.plain
+# sum.mean_relative_change.mean:+.3f}} [{{ steps.10.plain sum.mean_relative_change.low:+.3f}}, {{ steps.10.plain
+# sum.mean_relative_change.high:+.3f}}]: nothing is shown. And what three times the steps alone give the map's twin, with a tenth: {{
+# steps.longer.10.land_cover_map.mean:+.0%}} [{{ steps.longer.10.land_cover_map.low:+.0%}}, {{
+# steps.longer.10.land_cover_map.high:+.0%}}]. That points to *time* as what sharing gave. "Better for the same time" our numbers
+# bear, thinly; "better" they do not.
 
 # %% [markdown] tags=["core"]
 # ## Exercise 3: dual-task against three tasks
@@ -763,9 +777,8 @@ if are_weights(answer_2):  # exercise 2: equal pulls at the start
 # Three heads and a lottery, relative to three heads, all labels: {{ lottery.mean_relative_change.mean:+.3f}}
 # [{{ lottery.mean_relative_change.low:+.3f}}, {{ lottery.mean_relative_change.high:+.3f}}].
 #
-# No price is visible, on no task; and the interval is narrow for this design, so a loss of more than a few per cent would have
-# shown. But it was a mild control: at the end the lottery's training loss is {{ lottery.training_loss:.2f}}, and guessing is
-# $\ln 11 = 2.40$. What is hardly learned by heart hardly pulls.
+# No price is shown; in the mean a loss of more than a few per cent would have been. But it was a mild control: at the end the
+# lottery's training loss is {{ lottery.training_loss:.2f}}, and guessing is $\ln 11 = 2.40$: hardly learned.
 
 # %% [markdown] tags=["core"]
 # ## Claim 2: "it will focus on only the most relevant information"
@@ -789,9 +802,10 @@ if "stamp" in results:
 # [{{ stamp.difference.low:+.3f}}, {{ stamp.difference.high:+.3f}}]; exploratory.
 #
 # Training throws the stamp out: of {{ stamp.untrained.mean:.2f}} before it {{ stamp.twins.mean:.3f}} is left in the twins, {{
-# stamp.plain sum.mean:.3f}} in the shared backbone. The difference excludes zero, and says next to nothing: a reading of pure
-# noise on some 160 patches has an $R^2$ of about 0.006. So *training* focuses here, with one head as with three; that
-# *sharing* is what does it, this test does not show.
+# stamp.plain sum.mean:.3f}} in the shared backbone. **By the test as we wrote it, the claim passes.** Look closer: what is left
+# stands in season's twin ({{ stamp.by_twin.season:.3f}}), the task that is not learned; zone's ({{
+# stamp.by_twin.climate_zone:.3f}}) and map's ({{ stamp.by_twin.land_cover_map:.3f}}) lie where a reading of pure noise does on some
+# 160 patches, about 0.006. We should have written "less than *every* twin, and by how much" before looking; now we may not.
 #
 # What it would **not** show: that a stamp which can be read is *used* (only shuffling it and scoring tells that), or that other
 # irrelevant things, less simple than a constant, are kept or dropped alike.

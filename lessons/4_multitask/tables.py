@@ -1,9 +1,10 @@
 """From the runs of experiment.py to the tables of results.json."""
 
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import product
 
 import numpy as np
-from contestants import DERIVED, LOTTERY, METRICS, PLAIN, RULES, TASKS, TWINS
+from contestants import CONTROL, DERIVED, LOTTERY, METRICS, PLAIN, RULES, TASKS, TWINS
 from scipy import stats
 
 from eokeras import evaluate
@@ -28,10 +29,16 @@ def sharing_table(runs: Runs, blind: Mapping[str, Sequence[dict]]) -> dict:
     plain = runs["100", PLAIN, TIME]
     primary, swapped = (against_twins(runs, "10", PLAIN, TIME, swapped=way).mean for way in (False, True))
     found = {labels: learned(runs, blind, labels, TIME) for labels in blind}
+    tasks = [task for task in TASKS if found["10"][task]["learned"]] or TASKS
+    of_learned, of_learned_swapped = (
+        against_twins(runs, "10", PLAIN, TIME, swapped=way, tasks=tasks).mean for way in (False, True)
+    )
     return {
         **{labels: changes_against_twins(runs, labels, TIME) for labels in blind},
         "primary": primary.to_dict(),
         "primary_swapped": swapped.to_dict(),
+        "primary_learned": of_learned.to_dict(),
+        "primary_learned_swapped": of_learned_swapped.to_dict(),
         "verdict": verdict(primary, swapped, found["10"]["count"]),
         "learned": found,
         "scores": {labels: side_scores(runs, labels) for labels in blind},
@@ -47,9 +54,17 @@ def sharing_table(runs: Runs, blind: Mapping[str, Sequence[dict]]) -> dict:
 
 
 def steps_table(runs: Runs, blind: Mapping[str, Sequence[dict]]) -> dict:
-    """Labels -> contestant -> relative changes against twins of equal steps; how many tasks either side has learned."""
+    """Labels -> contestant -> relative changes against twins of equal steps; how many tasks either side has learned.
+
+    `longer`: what their longer training gave the twins, relative to those of equal time.
+    """
     found = {labels: learned(runs, blind, labels, STEPS) for labels in blind}
-    return {**{labels: changes_against_twins(runs, labels, STEPS) for labels in blind}, "learned": found}
+    longer: dict = {labels: {} for labels in blind}
+    for labels, (task, twin) in product(blind, TWINS.items()):
+        pair = between(runs[labels, twin, STEPS], runs[labels, twin, TIME], (task,), ("longer", "shorter"))
+        longer[labels][task] = pair.to_dict()["tasks"][task]["relative_change"]
+    changes = {labels: changes_against_twins(runs, labels, STEPS) for labels in blind}
+    return {**changes, "learned": found, "longer": longer}
 
 
 def changes_against_twins(runs: Runs, labels: str, length: str) -> dict:
@@ -66,7 +81,9 @@ def tuning_table(learning_rates: Sequence[float], rates: Mapping, tried: Mapping
     }
 
 
-def against_twins(runs: Runs, labels: str, contestant: str, length: str, swapped: bool = False) -> SharingReplicates:
+def against_twins(
+    runs: Runs, labels: str, contestant: str, length: str, swapped: bool = False, tasks: Sequence[str] = TASKS
+) -> SharingReplicates:
     """A model for all tasks against its single-task twins, over worlds; `swapped`: the twins relative to the model.
 
     A relative change is not symmetric: from 0.1 to 0.2 is + 100 %, back is - 50 %, and their mean over worlds that
@@ -76,7 +93,7 @@ def against_twins(runs: Runs, labels: str, contestant: str, length: str, swapped
     twins = {task: runs[labels, name, length] for task, name in TWINS.items()}
     names = (contestant, "single-task")
     pairs = [
-        {task: (value(model, task), value(twins[task][world], task)) for task in TASKS}
+        {task: (value(model, task), value(twins[task][world], task)) for task in tasks}
         for world, model in enumerate(models)
     ]
     if swapped:
@@ -124,14 +141,21 @@ def between(first: Sequence[dict], second: Sequence[dict], tasks: Sequence[str],
 
 
 def rules_table(runs: Runs) -> dict:
-    """Labels -> rule -> relative changes against the plain sum; Holm's correction over all of them together."""
+    """Labels -> rule -> relative changes against the plain sum; Holm's correction over all of them together.
+
+    `control`: the other rules against random weights, with all labels.
+    """
     raced = [(labels, rule) for labels, rule, _ in runs if rule in RULES]
     found = {pair: between(runs[*pair, TIME], runs[pair[0], PLAIN, TIME], TASKS, (pair[1], PLAIN)) for pair in raced}
     p_values = {pair: float(stats.ttest_1samp(replicate_means(each), 0).pvalue) for pair, each in found.items()}
     kept, table = holm(p_values), {}
     for (labels, rule), each in found.items():
         table.setdefault(labels, {})[rule] = trimmed(each) | {"holm": kept[labels, rule]}
-    return table
+    control = runs["100", CONTROL, TIME]
+    against = {
+        rule: between(runs["100", rule, TIME], control, TASKS, (rule, CONTROL)) for rule in RULES if rule != CONTROL
+    }
+    return table | {"control": {rule: trimmed(each) for rule, each in against.items()}}
 
 
 def replicate_means(found: SharingReplicates) -> np.ndarray:
