@@ -17,6 +17,7 @@ from eokeras.ben_ge.input_names import modality_of, presence_name, split_view, v
 from eokeras.ben_ge.label_subsets import LabelSubset
 from eokeras.ben_ge.records import RecordSchema, load_schema
 from eokeras.calibration import calibration_for_records
+from eokeras.epochs import numbered_epochs, seed_of_batch
 from eokeras.errors import InvalidArgumentError, RecordsError, check_choice, check_choices
 from eokeras.label_choice import choose_patches
 from eokeras.serialised import serialised_cells, serialised_patches
@@ -47,6 +48,7 @@ def make_dataset(
     dates: int = 1,
     augment: Callable | None = None,
     seed: int | None = None,
+    first_epoch: int = 0,
     cache: str | None = None,
     repeat: bool = False,
     drop_remainder: bool = False,
@@ -88,7 +90,9 @@ def make_dataset(
         augment: a function (batch, seed) -> batch, such as `eokeras.augment.dihedral()`. After
             `eokeras.augment.views` every input comes once per view, as `s2_view_1`, `s2_view_2`; targets and
             metadata are those of the first view. With `dates` each date is augmented by itself.
-        seed: makes order and augmentation repeatable.
+        seed: makes order and augmentation repeatable: those of an epoch follow from this and its number alone.
+        first_epoch: number of the first epoch; every further iteration is the next one. A run that goes on after k
+            epochs gives k and sees what an unbroken one would.
         cache: None, "memory" (of stored records), or a path: files that begin with it hold the records.
         repeat: endless epochs, each shuffled anew.
         drop_remainder: leaves out a last batch that is not full.
@@ -126,13 +130,13 @@ def make_dataset(
     recipe = functools.partial(
         make_dataset, records, split=split, inputs=inputs, targets=targets, batch_size=batch_size, bands=bands,
         calibrate=calibrate, resolution=resolution, masks=masks, presence=presence, shuffle=shuffle, dates=dates,
-        augment=augment, seed=seed, cache=cache, repeat=repeat, drop_remainder=drop_remainder, metadata=metadata,
+        augment=augment, seed=seed, first_epoch=first_epoch, cache=cache, repeat=repeat, drop_remainder=drop_remainder, metadata=metadata,
         label_fraction=label_fraction, label_shots=label_shots, label_draw=label_draw, label_seed=label_seed,
         label_group=label_group, labels=labels, subset=subset,
     )  # fmt: skip
     record_schema = load_schema(records)
     _check_names(record_schema, split, inputs, targets, metadata)
-    _check_options(batch_size, resolution, cache, calibrate, dates)
+    _check_options(batch_size, resolution, cache, calibrate, dates, first_epoch)
     channels = _channels(record_schema, inputs, bands or {}, resolution)
     choice = choose_patches(
         record_schema, split, targets, label_fraction=label_fraction, label_shots=label_shots, label_draw=label_draw,
@@ -142,23 +146,27 @@ def make_dataset(
     fields = _fields(channels, targets, (*metadata, "patch_id") if labelled else metadata)
 
     if dates > 1:
-        dataset = serialised_cells(record_schema, split, choice, dates, shuffle, seed)
+        epoch = serialised_cells(record_schema, split, choice, dates, shuffle)
     else:
-        dataset = serialised_patches(record_schema, split, choice, shuffle, seed, cache)
-    if repeat:  # after the shuffle, so that every epoch holds every patch once
-        dataset = dataset.repeat()
+        epoch = serialised_patches(record_schema, split, choice, shuffle, cache)
+    if shuffle or augment is not None:
+        dataset = numbered_epochs(epoch, seed, first_epoch, repeat)
+    else:
+        dataset = tf.data.Dataset.zip((epoch(None),))
+        dataset = dataset.repeat() if repeat else dataset
     dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
-    parse = ops.parse(fields, record_schema.stored_bands)
-    dataset = _map(dataset, parse if dates == 1 else _parse_dates(parse))
-    if augment is not None:  # before resampling: fewer and smaller numbers to move
-        seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
-        change = augment if dates == 1 else _augment_dates(augment)
-        dataset = tf.data.Dataset.zip(dataset, seeds).map(change, num_parallel_calls=tf.data.AUTOTUNE)
+    parse, change = ops.parse(fields, record_schema.stored_bands), augment
+    if dates > 1:
+        parse, change = _parse_dates(parse), augment and _augment_dates(augment)
     finish = _finish(record_schema, channels, targets, calibrate, masks, presence, metadata, labelled)
-    if view_count(dataset.element_spec):
-        finish = _finish_views(finish)
-    dataset = _map(dataset, finish)
-    dataset = dataset.prefetch(tf.data.AUTOTUNE)
+
+    def read(serialised, *draws):
+        batch = parse(serialised)
+        if change is not None:  # before resampling: fewer and smaller numbers to move
+            batch = change(batch, seed_of_batch(*draws))
+        return _finish_views(finish)(batch) if view_count(batch) else finish(batch)
+
+    dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
     dataset.recipe = recipe
     return dataset
 
@@ -188,10 +196,13 @@ def _check_names(records: RecordSchema, split, inputs, targets, metadata) -> Non
             warnings.warn(f"Input {given!r} is a shortcut to target {asked!r}: {reason}.", stacklevel=3)
 
 
-def _check_options(batch_size, resolution, cache, calibrate, dates) -> None:
+def _check_options(batch_size, resolution, cache, calibrate, dates, first_epoch) -> None:
     for name, value in (("batch_size", batch_size), ("dates", dates)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise InvalidArgumentError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
+    if isinstance(first_epoch, bool) or not isinstance(first_epoch, int) or first_epoch < 0:
+        rule = "`first_epoch` must be 0 or a positive integer."
+        raise InvalidArgumentError(f"{rule} Received: first_epoch={first_epoch!r}.")
     if dates > 1 and cache is not None:
         rule = "`cache` must be None with `dates`, which a cache would draw only once."
         raise InvalidArgumentError(f"{rule} Received: cache={cache!r}, dates={dates}.")
@@ -230,10 +241,6 @@ def _fields(channels, targets, metadata) -> tuple[str, ...]:
 def _stored_fields(name: str, channels) -> tuple[str, ...]:
     """The fields of a record that an input with these channels is made from."""
     return ops.s2_groups_of(channels) if name == "s2" else schema.INPUTS.get(name, (name,))
-
-
-def _map(dataset: tf.data.Dataset, operation) -> tf.data.Dataset:
-    return dataset.map(operation, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def _finish(records, channels, targets, calibrate, masks, presence, metadata, labelled):
@@ -279,7 +286,7 @@ def _finish_views(finish):
 
 def _parse_dates(parse):
     """Serialised examples of V dates -> their fields, each date a view."""
-    return lambda *serialised: _together({number: parse(each) for number, each in enumerate(serialised, start=1)})
+    return lambda serialised: _together({number: parse(each) for number, each in enumerate(serialised, start=1)})
 
 
 def _augment_dates(augment):

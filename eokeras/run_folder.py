@@ -143,8 +143,8 @@ def train(configuration: Configuration, folder: str | Path, progress: bool = Fal
     Returns:
         The trained model: the weights of the epoch with the lowest validation loss, or those of
         the last epoch where the records have no validation split. A run that was interrupted
-        repeats no epoch, but does not end in the same weights as an unbroken one: the order of
-        its later epochs is drawn anew.
+        repeats no epoch and sees what an unbroken one would: it ends in the same weights but for
+        rounding.
 
     Raises:
         TargetExistsError: `folder` holds a run of another configuration or of other records.
@@ -165,9 +165,9 @@ def train(configuration: Configuration, folder: str | Path, progress: bool = Fal
 
     history = read_history(folder)
     keras.utils.set_random_seed(configuration.seed)
-    # A rebuilt data set would start again with the order of the first epoch.
-    seed = configuration.seed + len(history)
-    training = configuration.dataset("train", shuffle=True, augment=augment.dihedral(), seed=seed)
+    training = configuration.dataset(
+        "train", shuffle=True, augment=augment.dihedral(), seed=configuration.seed, first_epoch=len(history)
+    )
     validation = configuration.dataset("val") if "val" in schema.splits else None
     model = build_model(configuration, configuration.known_labels(schema))
     _open(folder, configuration, schema)  # not before all that could be refused

@@ -1,16 +1,20 @@
 """Serialised records: of a split, of some of its patches, or of cells that were seen on several dates.
 
+Each function gives a function from the seed of an epoch to the data set of that epoch; see `eokeras.epochs`.
 Letters: N patches of a split, K cells with enough dates, V dates of one element.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from eokeras.augment.composition import fold
 from eokeras.ben_ge.patch_table import PatchTable, read_patch_table, shard_files
 from eokeras.ben_ge.records import RecordSchema
+from eokeras.epochs import shuffled
 from eokeras.errors import InvalidArgumentError
 from eokeras.label_choice import Choice
 
@@ -19,35 +23,46 @@ _OPEN_PARTS = 8
 _READ_BUFFER = 256 * 1024  # bytes; what `tf.data.TFRecordDataset` takes
 
 
+Epoch = Callable[[tf.Tensor], tf.data.Dataset]
+"""Seed (2,) of an epoch -> its elements."""
+
+
 def serialised_patches(
-    records: RecordSchema, split: str, choice: Choice | None, shuffle: bool, seed: int | None, cache: str | Path | None
-) -> tf.data.Dataset:
+    records: RecordSchema, split: str, choice: Choice | None, shuffle: bool, cache: str | Path | None
+) -> Epoch:
     """Serialised examples () of a split, or of a choice of its patches: read in parallel, cached, then shuffled."""
     files = shard_files(records, split)
     if choice is None:
         parts, read = tf.data.Dataset.from_tensor_slices(files), tf.data.TFRecordDataset
     else:
-        names = tf.constant(files)
+        paths = tf.constant(files)
         parts = tf.data.Dataset.from_tensor_slices(choice.table.runs(choice.chosen))
 
         def read(shard, offset, count):
-            return _records_at(names[shard], offset, count)
+            return _records_at(paths[shard], offset, count)
 
-    count = len(parts)
-    if shuffle and cache is None:  # a cache would freeze the order of the first epoch
-        parts = parts.shuffle(count, seed=seed)
-    dataset = parts.interleave(
-        read, cycle_length=min(_OPEN_PARTS, count), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-    patches = int(choice.chosen.sum()) if choice else records.splits[split]
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(patches))
+    count, patches = len(parts), int(choice.chosen.sum()) if choice else records.splits[split]
+
+    def examples(parts):
+        dataset = parts.interleave(
+            read, cycle_length=min(_OPEN_PARTS, count), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        return dataset.apply(tf.data.experimental.assert_cardinality(patches))
+
+    kept = None
     if cache is not None:  # stored bytes: half of the floats, and augmentation stays random
         # A file of another split, subset or of other records must never be taken for this one.
         names = [cache, split, records.fingerprint, *([choice.digest] if choice else [])]
-        dataset = dataset.cache("" if cache == "memory" else "-".join(map(str, names)))
-    if shuffle:
-        dataset = dataset.shuffle(min(patches, _SHUFFLE_BUFFER), seed=seed)
-    return dataset
+        kept = examples(parts).cache("" if cache == "memory" else "-".join(map(str, names)))
+
+    def epoch(seed: tf.Tensor) -> tf.data.Dataset:
+        if not shuffle:
+            return kept or examples(parts)
+        # A cache would freeze the order of the first epoch.
+        dataset = kept or examples(shuffled(parts, count, fold(seed, 0)))
+        return shuffled(dataset, min(patches, _SHUFFLE_BUFFER), fold(seed, 1))
+
+    return epoch
 
 
 def _records_at(file: tf.Tensor, offset: tf.Tensor, count: tf.Tensor | int) -> tf.data.Dataset:
@@ -99,9 +114,7 @@ def cells_on_dates(table: PatchTable, chosen: np.ndarray, dates: int) -> Cells:
     return Cells(table.shards[index], table.offsets[index], np.cumsum(counts) - counts, counts)
 
 
-def serialised_cells(
-    records: RecordSchema, split: str, choice: Choice | None, dates: int, shuffle: bool, seed: int | None
-) -> tf.data.Dataset:
+def serialised_cells(records: RecordSchema, split: str, choice: Choice | None, dates: int, shuffle: bool) -> Epoch:
     """V serialised examples of every cell, each of another date: drawn anew in every epoch, or the first ones.
 
     Raises:
@@ -112,22 +125,24 @@ def serialised_cells(
     chosen = choice.chosen if choice else np.ones(len(table.places), bool)
     cells = cells_on_dates(table, chosen, dates)
     files, shards, offsets = map(tf.constant, (shard_files(records, split), cells.shards, cells.offsets))
-    places = tf.data.Dataset.from_tensor_slices((cells.starts, cells.counts))
-    if shuffle:
-        places = places.shuffle(len(cells.starts), seed=seed)
-    seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
-
-    def draw(place, seed):
-        start, count = place
-        order = tf.argsort(tf.random.stateless_uniform([count], seed)) if shuffle else tf.range(count)
-        return start + tf.cast(order[:dates], start.dtype)
+    count = len(cells.starts)
+    places = tf.data.Dataset.from_tensor_slices((np.arange(count), cells.starts, cells.counts))
 
     def read(drawn):
         one_each = [_records_at(files[shards[drawn[view]]], offsets[drawn[view]], 1) for view in range(dates)]
         return tf.data.Dataset.zip(tuple(one_each))
 
-    dataset = tf.data.Dataset.zip(places, seeds).map(draw)
-    dataset = dataset.interleave(
-        read, cycle_length=_OPEN_PARTS, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-    return dataset.apply(tf.data.experimental.assert_cardinality(len(cells.starts)))
+    def epoch(seed: tf.Tensor) -> tf.data.Dataset:
+        def draw(cell, start, count):
+            if not shuffle:
+                return start + tf.range(dates, dtype=start.dtype)
+            order = tf.argsort(tf.random.stateless_uniform([count], fold(fold(seed, 1), cell)))
+            return start + tf.cast(order[:dates], start.dtype)
+
+        dataset = shuffled(places, count, fold(seed, 0)) if shuffle else places
+        dataset = dataset.map(draw).interleave(
+            read, cycle_length=_OPEN_PARTS, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        return dataset.apply(tf.data.experimental.assert_cardinality(count))
+
+    return epoch

@@ -2,8 +2,10 @@
 
 import csv
 import json
+import shutil
 import warnings
 
+import keras
 import numpy as np
 import pytest
 import rasterio
@@ -311,6 +313,58 @@ def test_augmentation_is_seeded_and_new_every_epoch(known_records):
     assert not np.array_equal(first[0], first[1])
 
 
+# ---- epochs --------------------------------------------------------------------------------------------------------
+
+
+def seen(data):
+    """Ids and heights of every batch of an iteration."""
+    return [
+        (metadata["patch_id"].tolist(), inputs["dem"].tobytes()) for inputs, _, metadata in data.as_numpy_iterator()
+    ]
+
+
+@pytest.mark.parametrize("cache", [None, "memory"])
+def test_a_run_that_goes_on_sees_what_an_unbroken_one_would(known_records, cache):
+    options = {"shuffle": True, "augment": eo.augment.dihedral(), "seed": 3, "cache": cache, "batch_size": 2}
+
+    def make(**more):
+        return dataset(known_records.path, inputs=("dem",), metadata=("patch_id",), **options, **more)
+
+    unbroken = make()
+    epochs = [seen(unbroken) for _ in range(5)]
+    assert len({str(epoch) for epoch in epochs}) == 5
+    keras.utils.set_random_seed(99)  # of another process, say
+    later = make(first_epoch=3)
+    assert [seen(later), seen(later)] == epochs[3:]
+    assert len(later) == 3
+    # Endless epochs are the same ones; their batches may reach over the end of an epoch, here they do not.
+    assert seen(make(repeat=True).take(15)) == [batch for epoch in epochs for batch in epoch]
+    assert make(repeat=True).cardinality() == tf.data.INFINITE_CARDINALITY
+
+
+def test_an_unseeded_order_follows_the_global_seed(known_records):
+    def first():
+        keras.utils.set_random_seed(4)
+        return seen(dataset(known_records.path, inputs=("dem",), metadata=("patch_id",), shuffle=True, batch_size=1))
+
+    assert first() == first()
+    orders = {
+        str(seen(dataset(known_records.path, inputs=("dem",), metadata=("patch_id",), shuffle=True, batch_size=1)))
+        for _ in range(4)
+    }
+    assert len(orders) > 1
+
+
+def test_a_cache_in_memory_reads_the_records_once(known_records, tmp_path):
+    records = tmp_path / "records"
+    shutil.copytree(known_records.path, records)
+    data = dataset(records, inputs=("dem",), metadata=("patch_id",), shuffle=True, seed=0, cache="memory")
+    first = seen(data)
+    for shard in records.glob("*train.tfrecord*"):
+        shard.unlink()
+    assert sorted(seen(data)[0][0]) == sorted(first[0][0])  # from memory
+
+
 # ---- form ----------------------------------------------------------------------------------------------------------
 
 
@@ -396,6 +450,7 @@ def test_season_as_input_is_the_stored_number(known_records):
         ({"bands": {"s2": ("B02", "B02")}}, "once each"),
         ({"bands": {"s2": ()}}, "once each"),
         ({"bands": {"s1": ("VV",)}, "inputs": ("s2",)}, r"`bands` may hold"),
+        ({"first_epoch": -1}, "`first_epoch` must be 0 or a positive integer. Received: first_epoch=-1"),
         ({"batch_size": 0}, "`batch_size` must be a positive integer. Received: batch_size=0"),
         ({"batch_size": -4}, "positive integer"),
         ({"batch_size": 2.5}, "positive integer"),

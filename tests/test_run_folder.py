@@ -119,7 +119,7 @@ def test_configuration_of_an_earlier_version(known_records, finished, tmp_path):
     assert run_folder.read_configuration(tmp_path) == small(known_records.path)
 
 
-def test_killed_training_goes_on_after_its_last_whole_epoch(known_records, tmp_path, monkeypatch):
+def test_killed_training_goes_on_as_if_it_had_never_been(known_records, tmp_path, monkeypatch):
     code = textwrap.dedent("""
         import json, sys, time, keras
         from eokeras import run_folder
@@ -151,11 +151,14 @@ def test_killed_training_goes_on_after_its_last_whole_epoch(known_records, tmp_p
             steps_at_epoch_begin.append((epoch, int(self.model.optimizer.iterations)))
 
     monkeypatch.setattr(run_folder, "EpochLines", Watch)
-    run_folder.train(small(known_records.path, epochs=4), folder, progress=True)
+    resumed = run_folder.train(small(known_records.path, epochs=4), folder, progress=True)
     after = (folder / "history.csv").read_text().splitlines()
     assert after[:3] == before  # nothing done twice
     assert [row["epoch"] for row in run_folder.read_history(folder)] == [0, 1, 2, 3]
     assert steps_at_epoch_begin == [(2, 4), (3, 6)]  # two batches an epoch: the optimizer counted on
+    unbroken = run_folder.train(small(known_records.path, epochs=4), tmp_path / "unbroken")
+    for ours, theirs in zip(resumed.weights, unbroken.weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5, err_msg=ours.path)
 
 
 def test_same_seed_gives_the_same_model(known_records, tmp_path):

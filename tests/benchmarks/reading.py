@@ -65,7 +65,7 @@ def unparsed(records):
     from eokeras.ben_ge.records import load_schema
     from eokeras.serialised import serialised_patches
 
-    data = serialised_patches(load_schema(records), "train", None, False, None, None)
+    data = serialised_patches(load_schema(records), "train", None, shuffle=False, cache=None)(None)
     return iter(data.repeat().batch(BATCH, drop_remainder=True).prefetch(-1))
 
 
