@@ -40,8 +40,8 @@ def count_labels(dataset, schema: RecordSchema) -> RecordSchema:
     with warnings.catch_warnings():  # whoever made the data set has seen them
         warnings.simplefilter("ignore")
         dataset = dataset.recipe(
-            calibrate=None, resolution="stored", masks=False, presence=False, shuffle=False, augment=None, cache=None,
-            repeat=False, drop_remainder=False, metadata=(),
+            calibrate=None, resolution="stored", masks=False, presence=False, shuffle=False, augment=None, mix=None,
+            cache=None, repeat=False, drop_remainder=False, metadata=(),
         )  # fmt: skip
     parts: dict[str, list[np.ndarray]] = {}
     for _, labels in dataset.as_numpy_iterator():

@@ -47,6 +47,7 @@ def make_dataset(
     shuffle: bool = False,
     dates: int = 1,
     augment: Callable | None = None,
+    mix: Callable | None = None,
     seed: int | None = None,
     first_epoch: int = 0,
     cache: str | None = None,
@@ -90,6 +91,8 @@ def make_dataset(
         augment: a function (batch, seed) -> batch, such as `eokeras.augment.dihedral()`. After
             `eokeras.augment.views` every input comes once per view, as `s2_view_1`, `s2_view_2`; targets and
             metadata are those of the first view. With `dates` each date is augmented by itself.
+        mix: a function (inputs, targets, seed) -> (inputs, targets), such as `eokeras.augment.cutmix()`, after all
+            else; targets of classes may then be shares of classes, (B, N) or (B, H, W, N) float32.
         seed: makes order and augmentation repeatable: those of an epoch follow from this and its number alone.
         first_epoch: number of the first epoch; every further iteration is the next one. A run that goes on after k
             epochs gives k and sees what an unbroken one would.
@@ -130,7 +133,8 @@ def make_dataset(
     recipe = functools.partial(
         make_dataset, records, split=split, inputs=inputs, targets=targets, batch_size=batch_size, bands=bands,
         calibrate=calibrate, resolution=resolution, masks=masks, presence=presence, shuffle=shuffle, dates=dates,
-        augment=augment, seed=seed, first_epoch=first_epoch, cache=cache, repeat=repeat, drop_remainder=drop_remainder, metadata=metadata,
+        augment=augment, mix=mix, seed=seed, first_epoch=first_epoch, cache=cache, repeat=repeat,
+        drop_remainder=drop_remainder, metadata=metadata,
         label_fraction=label_fraction, label_shots=label_shots, label_draw=label_draw, label_seed=label_seed,
         label_group=label_group, labels=labels, subset=subset,
     )  # fmt: skip
@@ -149,7 +153,7 @@ def make_dataset(
         epoch = serialised_cells(record_schema, split, choice, dates, shuffle)
     else:
         epoch = serialised_patches(record_schema, split, choice, shuffle, cache)
-    if shuffle or augment is not None:
+    if shuffle or augment is not None or mix is not None:
         dataset = numbered_epochs(epoch, seed, first_epoch, repeat)
     else:
         dataset = tf.data.Dataset.zip((epoch(None),))
@@ -163,8 +167,9 @@ def make_dataset(
     def read(serialised, *draws):
         batch = parse(serialised)
         if change is not None:  # before resampling: fewer and smaller numbers to move
-            batch = change(batch, seed_of_batch(*draws))
-        return _finish_views(finish)(batch) if view_count(batch) else finish(batch)
+            batch = change(batch, fold(seed_of_batch(*draws), 0))
+        parts = _finish_views(finish)(batch) if view_count(batch) else finish(batch)
+        return parts if mix is None else (*mix(*parts[:2], fold(seed_of_batch(*draws), 1)), *parts[2:])
 
     dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
     dataset.recipe = recipe

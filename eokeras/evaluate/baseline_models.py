@@ -91,7 +91,7 @@ def _read_as(dataset, inputs, targets, **keywords):
     with warnings.catch_warnings():  # to use the shortcut is the purpose here
         warnings.simplefilter("ignore")
         return dataset.recipe(
-            inputs=inputs, targets=targets, metadata=METADATA, shuffle=False, augment=None, repeat=False,
+            inputs=inputs, targets=targets, metadata=METADATA, shuffle=False, augment=None, mix=None, repeat=False,
             drop_remainder=False, cache=None, masks=False, **{"bands": None, "resolution": "10m", **keywords},
         )  # fmt: skip
 

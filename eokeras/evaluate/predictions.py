@@ -117,7 +117,9 @@ def with_metadata(dataset, needs_target: bool = True):
     if not hasattr(dataset, "element_spec"):
         raise InvalidArgumentError(f"`dataset` must be a `tf.data.Dataset`. Received: {type(dataset).__name__}.")
     if not _has_metadata(dataset) and hasattr(dataset, "recipe"):
-        dataset = dataset.recipe(metadata=METADATA, shuffle=False, augment=None, repeat=False, drop_remainder=False)
+        dataset = dataset.recipe(
+            metadata=METADATA, shuffle=False, augment=None, mix=None, repeat=False, drop_remainder=False
+        )
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or len(spec) not in (2, 3) or not all(isinstance(part, dict) for part in spec):
         raise InvalidArgumentError(

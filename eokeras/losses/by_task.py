@@ -5,22 +5,14 @@ Letters: N classes.
 
 from collections.abc import Mapping
 
-import keras
-
-from eokeras.ben_ge.schema import TARGETS, VOID
+from eokeras.ben_ge.schema import TARGETS
 from eokeras.errors import InvalidArgumentError, check_choices
 from eokeras.losses.classes import LabelledCrossentropy
 from eokeras.losses.labelled import FractionCrossentropy, LabelledBinaryCrossentropy, LabelledMeanAbsoluteError
 
-
-def _class_crossentropy():
-    # Keras averages over the elements that are not `ignore_class`, and gives 0 where there is none.
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=VOID)
-
-
 LOSSES = {
-    "class": _class_crossentropy,
-    "map": _class_crossentropy,
+    "class": LabelledCrossentropy,
+    "map": LabelledCrossentropy,
     "regression": LabelledMeanAbsoluteError,
     "fractions": FractionCrossentropy,
     "multilabel": LabelledBinaryCrossentropy,

@@ -32,6 +32,9 @@ class LabelledCrossentropy(LabelledLoss):
 
     Input shape:
         `y_true` class ids (B,) or (B, H, W), `VOID` where missing; `y_pred` logits (B, N) or (B, H, W, N).
+        `y_true` may also hold shares of classes in the shape of `y_pred`, as mixed patches have them
+        (`eokeras.augment.mixup`): -log p_i becomes sum_c y_ic (-log p_ic), and an element counts by the sum of its
+        shares, 0 where it has no label.
 
     Raises:
         InvalidArgumentError: `class_weights` holds no finite numbers from 0 on, or not one per class.
@@ -53,9 +56,12 @@ class LabelledCrossentropy(LabelledLoss):
                 f"`class_weights` must hold one number for each of {y_pred.shape[-1]} classes. "
                 f"Received: {len(self.class_weights)} numbers."
             )
-        return _ids(y_true, y_pred)
+        return _reference(y_true, y_pred)
 
     def elementwise(self, y_true, y_pred):
+        if are_shares(y_true, y_pred):
+            weights = 1.0 if self.class_weights is None else ops.convert_to_tensor(self.class_weights, y_pred.dtype)
+            return -ops.sum(weights * y_true * ops.log_softmax(y_pred, axis=-1), axis=-1)
         losses = ops.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
         if self.class_weights is None:
             return losses
@@ -105,7 +111,7 @@ class LabelledFocalCrossentropy(LabelledCrossentropy):
 
     def elementwise(self, y_true, y_pred):
         alpha = 1.0 if self.class_weights is None else list(self.class_weights)
-        reference = ops.one_hot(y_true, y_pred.shape[-1], dtype=y_pred.dtype)
+        reference = _as_shares(y_true, y_pred)
         return keras.losses.categorical_focal_crossentropy(reference, y_pred, alpha, self.gamma, from_logits=True)
 
     def get_config(self):
@@ -144,9 +150,9 @@ class LabelledDice(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def call(self, y_true, y_pred):
-        ids, labelled = _ids(y_true, y_pred)
+        reference, labelled = _reference(y_true, y_pred)
         labelled = ops.cast(labelled, y_pred.dtype)[..., None]
-        reference = labelled * ops.one_hot(ids, y_pred.shape[-1], dtype=y_pred.dtype)
+        reference = labelled * _as_shares(reference, y_pred)
         probabilities = labelled * ops.softmax(y_pred, axis=-1)
         elements = tuple(range(len(y_pred.shape) - 1))
         losses = keras.losses.dice(reference, probabilities, axis=elements)
@@ -155,11 +161,25 @@ class LabelledDice(keras.losses.Loss):
         return ops.reshape(mean, (1,))  # not (), which Keras would not scale to the replicas of a strategy
 
 
-def _ids(y_true, y_pred):
-    """Class ids in the shape of the prediction, 0 where missing, and bool: which are labelled."""
+def are_shares(y_true, y_pred):
+    """Whether a reference holds shares of the classes of the logits rather than class ids."""
+    return len(y_true.shape) == len(y_pred.shape) > 1 and y_true.shape[-1] == y_pred.shape[-1]
+
+
+def _reference(y_true, y_pred):
+    """Class ids, 0 where missing, and bool: which are labelled; or shares that sum to 1, and how much is labelled."""
+    if are_shares(y_true, y_pred):
+        labelled = ops.sum(y_true, axis=-1)
+        return ops.divide_no_nan(y_true, labelled[..., None]), labelled
     ids = ops.reshape(ops.cast(y_true, "int32"), ops.shape(y_pred)[:-1])
     labelled = ops.not_equal(ids, VOID)
     return ops.where(labelled, ids, 0), labelled
+
+
+def _as_shares(reference, y_pred):
+    if are_shares(reference, y_pred):
+        return ops.cast(reference, y_pred.dtype)
+    return ops.one_hot(reference, y_pred.shape[-1], dtype=y_pred.dtype)
 
 
 def _checked(class_weights):

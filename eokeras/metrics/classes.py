@@ -8,6 +8,7 @@ from keras import ops
 
 from eokeras.ben_ge.schema import VOID
 from eokeras.errors import InvalidArgumentError
+from eokeras.losses.classes import are_shares
 from eokeras.metrics.epochs import mean_over_present, ratio, weight_of_elements
 
 
@@ -23,7 +24,8 @@ class ConfusionMatrix(keras.metrics.Metric):
             and to seven digits beyond.
 
     Input shape:
-        `y_true` class ids (B,) or (B, H, W); `y_pred` logits (B, N) or (B, H, W, N).
+        `y_true` class ids (B,) or (B, H, W), or shares of classes in the shape of `y_pred` (of mixed patches), of
+        which the largest counts; `y_pred` logits (B, N) or (B, H, W, N).
 
     Returns:
         `result()`: the matrix (N, N), rows reference, columns prediction.
@@ -51,7 +53,7 @@ class ConfusionMatrix(keras.metrics.Metric):
                 f"`y_pred` of the metric {self.name!r} must hold logits of {self.classes} classes on its last axis. "
                 f"Received: shape={tuple(y_pred.shape)}."
             )
-        reference = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+        reference = ops.reshape(self._ids(ops.convert_to_tensor(y_true), y_pred), (-1,))
         predicted = ops.reshape(ops.argmax(y_pred, axis=-1), (-1,))
         # Ids outside of 0..N-1 have no row, so an ignored class counts nowhere.
         reference = ops.where(reference == self.ignore_class, -1, reference)
@@ -61,6 +63,11 @@ class ConfusionMatrix(keras.metrics.Metric):
             rows = rows * ops.reshape(weight, (-1, 1))
         columns = ops.one_hot(predicted, self.classes, dtype=self.dtype)
         self.matrix.assign_add(ops.matmul(ops.transpose(rows), columns))
+
+    def _ids(self, y_true, y_pred):
+        if not are_shares(y_true, y_pred):
+            return ops.cast(y_true, "int32")
+        return ops.where(ops.sum(y_true, axis=-1) > 0, ops.argmax(y_true, axis=-1), self.ignore_class)
 
     def result(self):
         return ops.convert_to_tensor(self.matrix)

@@ -56,8 +56,8 @@ def dataset(records, **options):
     """Endless batches of `make_dataset`."""
     import eokeras as eo
 
-    options = {"inputs": INPUTS, "targets": TARGETS, "batch_size": BATCH, "repeat": True, "drop_remainder": True} | options
-    return iter(eo.make_dataset(records, "train", **options))
+    options = {"batch_size": BATCH, "repeat": True, "drop_remainder": True} | options
+    return iter(eo.make_dataset(records, "train", INPUTS, TARGETS, **options))
 
 
 def unparsed(records):
