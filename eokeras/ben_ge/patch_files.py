@@ -127,14 +127,17 @@ def raster_files(
     """
     files = {}
     for key, folder in folders.items():
+        wanted = [name for name in RASTERS_OF_FOLDER[key] if name in rasters]
+        if key in FILE_ENDINGS:
+            files |= {name: {name: folder.path / f"{patch_id}{FILE_ENDINGS[key]}"} for name in wanted}
+            continue
         stem = s1_name if key == "sentinel_1" else patch_id
-        for name in RASTERS_OF_FOLDER[key]:
-            if name not in rasters:
-                continue
-            if key in FILE_ENDINGS:
-                files[name] = {name: folder.path / f"{patch_id}{FILE_ENDINGS[key]}"}
-            elif key == "reference_maps":
-                files[name] = {name: folder.of_patch(stem) / f"{stem}{_REFERENCE_ENDING}"}
-            else:
-                files[name] = {band: folder.of_patch(stem) / f"{stem}_{band}.tif" for band in rasters[name].bands}
+        own = folder.of_patch(stem)
+        for name in wanted:
+            endings = {name: _REFERENCE_ENDING} if key == "reference_maps" else _band_endings(rasters[name].bands)
+            files[name] = {band: own / f"{stem}{ending}" for band, ending in endings.items()}
     return files
+
+
+def _band_endings(bands: Sequence[str]) -> dict[str, str]:
+    return {band: f"_{band}.tif" for band in bands}
