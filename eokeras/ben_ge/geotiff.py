@@ -57,7 +57,9 @@ def _read_plain(path: Path, raster: Raster) -> PlainTiff | None:
             os.close(file)
     except OSError:
         return None
-    return None if len(data) > limit or os.path.lexists(f"{path}.aux.xml") else parse_plain(data)
+    if len(data) > limit or os.path.lexists(f"{path}.aux.xml"):
+        return None
+    return parse_plain(data, (height, width))
 
 
 def _is_same(values: np.ndarray, others: np.ndarray) -> bool:

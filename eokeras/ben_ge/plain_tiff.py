@@ -88,18 +88,18 @@ class _Layout(NamedTuple):
     stop: int  # of everything but pixels
 
 
-def parse_plain(data: bytes) -> PlainTiff | None:
-    """The content of a TIFF; None unless it is plain and whole: not truncated, and every checksum right."""
+def parse_plain(data: bytes, shape: tuple[int, int]) -> PlainTiff | None:
+    """The content of a TIFF; None unless it is plain, whole (no byte missing, checksums right) and of shape (H, W)."""
     try:
-        return _parse(data)
+        return _parse(data, shape)
     except (struct.error, zlib.error):
         return None
 
 
-def _parse(data: bytes) -> PlainTiff | None:
+def _parse(data: bytes, shape: tuple[int, int]) -> PlainTiff | None:
     entries = int.from_bytes(data[8:10], "little")
     layout = _layout(data[: 14 + 12 * entries]) if entries <= len(_TAGS) else None
-    if layout is None:
+    if layout is None or layout.shape != shape:
         return None
     offsets, lengths, tie_point = (
         struct.unpack_from(array.format, data, array.start)
@@ -151,8 +151,10 @@ def _layout_of(directory: bytes, found: dict[str, tuple[int, int, int]]) -> _Lay
         return _Array(start, f"<{count}{_INTEGERS[kind]}")
 
     def number(name: str) -> int:
-        (value,) = struct.unpack_from(f"<{_INTEGERS[found[name][0]]}", directory, found[name][2])
-        return value if found[name][1] == 1 else -1
+        kind, count, start = found[name]
+        if count != 1:
+            raise KeyError(name)
+        return struct.unpack_from(f"<{_INTEGERS[kind]}", directory, start)[0]
 
     height, rows, predictor = number("height"), number("rows_per_strip"), 1
     if "predictor" in found:

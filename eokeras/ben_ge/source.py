@@ -17,7 +17,7 @@ import functools
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +78,7 @@ class Source:
     ):
         whole, layout = layout, pick_parts(layout, modalities)
         self.name, self.root = layout.name, layout.root
-        self._layout = layout
+        self._layout = replace(layout, in_root=frozenset())  # many names, of which scanning has the last use
         self._selected = patches is not None
         self._csvs = CsvSource(layout.csvs)
         self._metadata = MetadataTable(layout.metadata) if layout.metadata else None
