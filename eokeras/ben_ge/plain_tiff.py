@@ -110,13 +110,13 @@ def _parse(data: bytes, shape: tuple[int, int]) -> PlainTiff | None:
     is_filled = spans[-1][1] == len(data) and all(before[1] == after[0] for before, after in itertools.pairwise(spans))
     header = data[: spans[0][0]]
     column, row, _, west, north, _ = tie_point
-    has_corner = column == row == 0 and max(abs(west), abs(north)) < _MAX_COORDINATE_M
+    has_corner = column == row == 0 and abs(west) < _MAX_COORDINATE_M and abs(north) < _MAX_COORDINATE_M
     if not (is_filled and has_corner and layout.stop <= len(header) <= MAX_HEADER):
         return None
     values = _read_strips(data, layout, offsets, lengths)
-    return (
-        None if values is None else PlainTiff(b"".join([header[part] for part in layout.fixed]), (west, north), values)
-    )
+    if values is None:
+        return None
+    return PlainTiff(b"".join([header[part] for part in layout.fixed]), (west, north), values)
 
 
 @functools.lru_cache(maxsize=1024)

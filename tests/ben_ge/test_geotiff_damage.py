@@ -8,7 +8,7 @@ import pytest
 from eokeras.ben_ge import geotiff
 from eokeras.ben_ge.plain_tiff import parse_plain
 from eokeras.ben_ge.schema import RASTERS
-from tests.geotiffs import REFERENCE, outcome, write
+from tests.geotiffs import CORNER, REFERENCE, outcome, write
 
 HEADER = 380  # bytes, at most, before the pixels of the files below
 
@@ -67,8 +67,7 @@ def flipped(content, place, mask):
     return content[:place] + bytes([content[place] ^ mask]) + content[place + 1 :]
 
 
-@pytest.mark.parametrize("mask", [0x01, 0xFF])
-@pytest.mark.parametrize("kind", ["stored", "deflated"])
+@pytest.mark.parametrize(("kind", "mask"), [("stored", 0x01), ("stored", 0xFF), ("deflated", 0x01)])
 def test_every_byte_of_the_header(sound, check_damaged, kind, mask):
     path, content = sound(kind)
     check_damaged(path, [flipped(content, place, mask) for place in range(HEADER)])
@@ -138,3 +137,12 @@ def test_a_tie_point_that_overlaps_another_array_is_not_plain(sound):
     assert struct.unpack_from("<2d", moved, tie_point - 8) == (0, 0)  # column and row, as they should be
     assert parse_plain(content, (20, 20)) is not None
     assert parse_plain(moved, (20, 20)) is None
+
+
+@pytest.mark.parametrize("corner", [(404_400.0, np.nan), (np.nan, 5_342_400.0), (np.inf, 5_342_400.0)])
+def test_a_corner_that_is_no_place_is_left_to_rasterio(sound, check_damaged, corner):
+    path, content = sound("stored")
+    place = struct.pack("<2d", *CORNER)
+    assert content.count(place) == 1
+    _, fast = check_damaged(path, [content.replace(place, struct.pack("<2d", *corner))])
+    assert fast == 0
