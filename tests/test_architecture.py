@@ -74,6 +74,8 @@ SPLIT_ROOMS = {
         "label_source",
         "csv_source",
         "rasters",
+        "plain_tiff",
+        "geotiff",
         "reflectance",
         "source",
     ),
