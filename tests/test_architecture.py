@@ -75,6 +75,8 @@ SPLIT_ROOMS = {
         "label_source",
         "csv_source",
         "rasters",
+        "plain_tiff",
+        "geotiff",
         "reflectance",
         "source",
     ),

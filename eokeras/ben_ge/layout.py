@@ -60,6 +60,7 @@ class Layout:
     metadata: Path | None
     splits: Mapping[str, Path]
     world: Path | None
+    in_root: frozenset[str]  # directories in the root, which for BigEarthNet itself are the patches
     modular: bool  # whether folders and side tables may hold more patches than the table that lists them
 
 
@@ -82,7 +83,9 @@ def find_layout(root: str | os.PathLike, name: str | None, given: Mapping[str, s
     for key, path in paths.items():
         if not path.exists():
             raise InvalidSourceError(f"`{key}` must exist. Received: {key}={str(path)!r}.")
-    entries = sorted(entry.name for entry in os.scandir(root))
+    with os.scandir(root) as listing:
+        is_directory = {entry.name: entry.is_dir() for entry in listing}
+    entries = sorted(is_directory)
     names = _names(entries)
     if name is not None and names and name not in names:
         raise InvalidSourceError(f"`name` must be one of {names} in {str(root)!r}. Received: name={name!r}.")
@@ -108,6 +111,7 @@ def find_layout(root: str | os.PathLike, name: str | None, given: Mapping[str, s
         metadata=metadata if metadata.is_file() else None,
         splits=_find_splits(paths.get("splits", root / "splits"), name, "splits" in paths),
         world=world if world.is_file() else None,
+        in_root=frozenset(name for name in entries if is_directory[name]),
         # The folders of BigEarthNet v2 hold patches of snow and clouds too, which its table leaves out.
         modular=bool(set(paths) - {"splits"}) or metadata.is_file(),
     )
@@ -170,7 +174,9 @@ def _bare_folders(root: Path, entries: list[str]) -> dict[str, Path]:
 def _check_not_empty(folder: Path) -> None:
     if not folder.is_dir():
         raise InvalidSourceError(f"A modality must be a folder. Received: {str(folder)!r}.")
-    if next(os.scandir(folder), None) is None:
+    with os.scandir(folder) as listing:
+        is_empty = next(listing, None) is None
+    if is_empty:
         raise InvalidSourceError(f"A modality folder must hold patches. Received: an empty folder {str(folder)!r}.")
 
 

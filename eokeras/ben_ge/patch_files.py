@@ -1,7 +1,7 @@
 """The files of a patch: where they lie in the folders of a tree, flat or gathered by acquisition."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class Folder:
 
 
 def scan_folders(layout: Layout) -> tuple[dict[str, Folder], dict[str, set[str]]]:
-    """Walks over the folders of a tree, once.
+    """Walks over the folders of a tree; each is listed once, the root by `find_layout` alone.
 
     Returns:
         Modality -> its `Folder`, and modality -> the names of the patches in it.
@@ -57,15 +57,14 @@ def scan_folders(layout: Layout) -> tuple[dict[str, Folder], dict[str, set[str]]
         if key in FILE_ENDINGS:
             folders[key], names[key] = Folder(path, nested=False), set(patches_in(path, FILE_ENDINGS[key]))
             continue
-        nested, found = _patch_folders(path)
+        nested, found = _patch_folders(path, _visible(layout.in_root) if path == layout.root else _directories(path))
         if path == layout.root:  # BigEarthNet v1 itself: other folders may lie beside the patches
             found = {name for name in found if is_patch_name(name, _SENSORS[key])}
         folders[key], names[key] = Folder(path, nested), set(found)
     return folders, names
 
 
-def _patch_folders(path: Path) -> tuple[bool, set[str]]:
-    outer = _directories(path)
+def _patch_folders(path: Path, outer: list[str]) -> tuple[bool, set[str]]:
     acquisitions = [name for name in outer if is_acquisition(name)]
     if not acquisitions:
         return False, set(outer)
@@ -78,13 +77,17 @@ def _patch_folders(path: Path) -> tuple[bool, set[str]]:
 
 def _directories(path: Path) -> list[str]:
     with os.scandir(path) as entries:
-        return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+        return _visible(entry.name for entry in entries if entry.is_dir())
+
+
+def _visible(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not name.startswith(".")]
 
 
 def patches_in(path: Path, ending: str) -> list[str]:
     """Patch ids that have a file with this ending in a folder."""
     with os.scandir(path) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith(".")]
+        names = _visible(entry.name for entry in entries)
     return [name.removesuffix(ending) for name in names if name.endswith(ending)]
 
 
@@ -127,14 +130,17 @@ def raster_files(
     """
     files = {}
     for key, folder in folders.items():
+        wanted = [name for name in RASTERS_OF_FOLDER[key] if name in rasters]
+        if key in FILE_ENDINGS:
+            files |= {name: {name: folder.path / f"{patch_id}{FILE_ENDINGS[key]}"} for name in wanted}
+            continue
         stem = s1_name if key == "sentinel_1" else patch_id
-        for name in RASTERS_OF_FOLDER[key]:
-            if name not in rasters:
-                continue
-            if key in FILE_ENDINGS:
-                files[name] = {name: folder.path / f"{patch_id}{FILE_ENDINGS[key]}"}
-            elif key == "reference_maps":
-                files[name] = {name: folder.of_patch(stem) / f"{stem}{_REFERENCE_ENDING}"}
-            else:
-                files[name] = {band: folder.of_patch(stem) / f"{stem}_{band}.tif" for band in rasters[name].bands}
+        own = folder.of_patch(stem)
+        for name in wanted:
+            endings = {name: _REFERENCE_ENDING} if key == "reference_maps" else _band_endings(rasters[name].bands)
+            files[name] = {band: own / f"{stem}{ending}" for band, ending in endings.items()}
     return files
+
+
+def _band_endings(bands: Sequence[str]) -> dict[str, str]:
+    return {band: f"_{band}.tif" for band in bands}

@@ -8,7 +8,7 @@ import contextlib
 import functools
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -114,13 +114,16 @@ def centre(grid: Grid) -> tuple[float, float]:
     return lonlat_of(grid.epsg, grid.west + PATCH_SIZE_M / 2, grid.north - PATCH_SIZE_M / 2)
 
 
-def read_rasters(patch_id: str, files: Mapping[str, Mapping[str, Path]]) -> tuple[dict[str, np.ndarray], Grid | None]:
+def read_rasters(
+    patch_id: str, files: Mapping[str, Mapping[str, Path]], read: Callable = read_band
+) -> tuple[dict[str, np.ndarray], Grid | None]:
     """All rasters of a patch, each checked, all on one extent.
 
     Args:
         patch_id: named in errors.
         files: raster name of `schema.RASTERS` -> band name -> file; rasters without bands have one file
             under the raster's own name.
+        read: `read_band`, or what gives the same.
 
     Returns:
         Raster name -> array (H, W, C) or (H, W) as stored (NaN and infinities included), and the common grid
@@ -135,7 +138,7 @@ def read_rasters(patch_id: str, files: Mapping[str, Mapping[str, Path]]) -> tupl
         raster = RASTERS[name]
         bands = []
         for path in paths.values():
-            values, grid = read_band(patch_id, path, raster)
+            values, grid = read(patch_id, path, raster)
             bands.append(values)
             first = first or (grid, path)
             _check_same_place(patch_id, path, grid, *first)
@@ -181,6 +184,8 @@ def count_non_finite(s1: np.ndarray, polarisations: tuple[str, ...]) -> dict[str
 
 def non_finite_counts(values: np.ndarray) -> dict[str, int]:
     """How many of `values`, of any shape, are NaN and infinite."""
+    if np.isfinite(values).all():  # one pass for most patches
+        return {"nan": 0, "negative_infinity": 0, "positive_infinity": 0}
     return {
         "nan": int(np.isnan(values).sum()),
         "negative_infinity": int(np.isneginf(values).sum()),

@@ -1,7 +1,7 @@
 """Reading a tree of ben-ge or BigEarthNet: GeoTIFFs and tables -> one checked patch as NumPy at stored resolution.
 
-This is the reader of record: slow, strict, and the reference for everything faster. `layout` says which trees it
-knows, `patch_list` which patches they hold.
+This is the reader of record. `layout` says which trees it knows, `patch_list` which patches they hold, `rasters` what a
+raster must be; `geotiff` reads it fast, or has rasterio read it.
 
 What is missing: every record holds every field, so a patch that lacks a file or row of a modality that is read is bad
 (`InvalidPatchError`, or set aside by `convert(on_error="skip")`); without that modality (`modalities=`) it is sound.
@@ -17,12 +17,12 @@ import functools
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from eokeras.ben_ge import rasters, schema
+from eokeras.ben_ge import geotiff, rasters, schema
 from eokeras.ben_ge.csv_source import CsvSource
 from eokeras.ben_ge.index_files import read_split_lists
 from eokeras.ben_ge.label_source import LabelSource
@@ -67,6 +67,8 @@ class Source:
         notes: sentences about what was left out and why.
     """
 
+    _read_band = staticmethod(geotiff.read_band)  # `rasters.read_band` is the reference
+
     def __init__(
         self,
         layout: Layout,
@@ -76,7 +78,7 @@ class Source:
     ):
         whole, layout = layout, pick_parts(layout, modalities)
         self.name, self.root = layout.name, layout.root
-        self._layout = layout
+        self._layout = replace(layout, in_root=frozenset())  # many names, of which scanning has the last use
         self._selected = patches is not None
         self._csvs = CsvSource(layout.csvs)
         self._metadata = MetadataTable(layout.metadata) if layout.metadata else None
@@ -138,13 +140,14 @@ class Source:
         if "patch_id_s1" in self.fields:
             features.setdefault("patch_id_s1", self._paired_name(patch_id))
         files = raster_files(self._folders, self.rasters, patch_id, features.get("patch_id_s1"))
-        arrays, grid = rasters.read_rasters(patch_id, files)
+        arrays, grid = rasters.read_rasters(patch_id, files, self._read_band)
         features |= arrays
         features |= self._labels.read(patch_id)
         features |= self._csvs.read_fractions(patch_id, arrays.get("land_cover_map"))
         if grid:
             features |= {"epsg": grid.epsg, "upper_left": (grid.west, grid.north)}
-            features.setdefault("lonlat", rasters.centre(grid))
+            if "lonlat" not in features:
+                features["lonlat"] = rasters.centre(grid)
         tile = self._tile(patch_id, name, features.get("patch_id_s1"), grid)
         features |= {"tile": tile, "cell": name.cell, "date": name.date}
         features.setdefault("season_s1" if self._is_s1_alone else "season", _season(name.date))
@@ -214,7 +217,7 @@ class Source:
         if not files:
             return None
         name = min(files, key=lambda name: schema.RASTERS[name].shape)  # the smallest raster tells as much
-        return rasters.read_band(patch_id, next(iter(files[name].values())), schema.RASTERS[name])[1]
+        return self._read_band(patch_id, next(iter(files[name].values())), schema.RASTERS[name])[1]
 
     def _files(self, patch_id: str) -> dict[str, dict[str, Path]]:
         return raster_files(self._folders, self.rasters, patch_id, self._s1_names.get(patch_id, patch_id))
@@ -239,7 +242,7 @@ class Source:
     def _read_visible(self, patch_id: str) -> np.ndarray:
         bands = self._files(patch_id).get("s2_10m", {})
         found = [
-            rasters.read_band(patch_id, path, schema.RASTERS["s2_10m"])[0]
+            self._read_band(patch_id, path, schema.RASTERS["s2_10m"])[0]
             for band, path in bands.items()
             if band in _VISIBLE
         ]

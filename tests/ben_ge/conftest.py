@@ -1,7 +1,8 @@
-"""What the tests of downloading share: a small published archive, its server, and a function that fetches it."""
+"""What tests share: a small published archive, its server, and a function that fetches it; a reader that counts."""
 
 import pytest
 
+from eokeras.ben_ge import geotiff, rasters
 from tests import servers
 from tests.servers import NAME
 from tests.trees import write_tree
@@ -41,3 +42,19 @@ def fetch(server, pauses, tmp_path):
         return ben_ge.download(NAME, tmp_path / "data", base=server.address, **{"progress": False} | options)
 
     return call
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The files about which the fast reader asked rasterio; it knows nothing at first."""
+    paths = []
+
+    reference = rasters.read_band
+
+    def counted(patch_id, path, raster):
+        paths.append(path)
+        return reference(patch_id, path, raster)
+
+    monkeypatch.setattr(geotiff, "_KNOWN", {})
+    monkeypatch.setattr(rasters, "read_band", counted)
+    return paths
