@@ -24,6 +24,8 @@ ROOMS = (
     "command_line",
     "ben_ge.schema",
     "ben_ge.input_names",
+    "ben_ge.workers",
+    "ben_ge.workplace",
     "ben_ge.source",
     "ben_ge.simulator",
     "ben_ge.archive",
@@ -105,6 +107,7 @@ SPLIT_ROOMS = {
     ),
     "ben_ge.builder": (
         "statistics",
+        "gathered",
         "records",
         "patch_table",
         "record_patches",

@@ -1,9 +1,11 @@
-"""Statistics of the training split, gathered one patch at a time in bounded memory.
+"""Statistics of the training split, gathered one patch at a time in bounded memory, in any order.
 
 Integer rasters are counted exactly, one counter per value; backscatter is counted in steps of
-0.01 dB, so its percentiles are exact to 0.01 dB while mean and standard deviation are exact.
+0.01 dB, so its percentiles are exact to 0.01 dB while mean and standard deviation are exact. Sums are kept so that the
+order of the patches, and how they were shared among workers, changes no digit.
 """
 
+import math
 from array import array
 from collections.abc import Mapping
 
@@ -26,7 +28,7 @@ class _ValueCounts:
     def __init__(self, low: float, high: float, step: float = 1.0):
         self.low, self.step = low, step
         self.counts = np.zeros(round((high - low) / step) + 1, "int64")
-        self.sum = self.sum_of_squares = 0.0
+        self.sums, self.sums_of_squares = array("d"), array("d")  # of numbers that are no integers, patch by patch
         self.non_finite = dict.fromkeys(("nan", "negative_infinity", "positive_infinity"), 0)
 
     def add(self, values: np.ndarray) -> None:
@@ -35,20 +37,39 @@ class _ValueCounts:
             for kind, count in non_finite_counts(values).items():
                 self.non_finite[kind] += count
             values = values[np.isfinite(values)].astype("float64")
-            index = np.clip(np.rint((values - self.low) / self.step).astype("int64"), 0, len(self.counts) - 1)
+            self.sums.append(values.sum())
+            self.sums_of_squares.append(np.dot(values, values))
+            index = np.clip(np.rint((values - self.low) / self.step).astype(np.intp), 0, len(self.counts) - 1)
         else:
-            index = values.astype("int64") - int(self.low)
-            values = values.astype("float64")
-        self.counts += np.bincount(index, minlength=len(self.counts))
-        self.sum += values.sum()
-        self.sum_of_squares += np.square(values).sum()
+            index = values.astype(np.intp) - int(self.low)
+        counts = np.bincount(index)  # as long as the largest value needs
+        self.counts[: len(counts)] += counts
+
+    def merge(self, other: "_ValueCounts") -> None:
+        self.counts += other.counts
+        self.sums += other.sums
+        self.sums_of_squares += other.sums_of_squares
+        for kind, count in other.non_finite.items():
+            self.non_finite[kind] += count
+
+    def __getstate__(self) -> dict:
+        """Without the many counts of 0 at both ends: a worker sends its counts often."""
+        met = np.flatnonzero(self.counts)
+        start, stop = (int(met[0]), int(met[-1]) + 1) if len(met) else (0, 0)
+        return self.__dict__ | {"counts": (len(self.counts), start, self.counts[start:stop])}
+
+    def __setstate__(self, state: dict) -> None:
+        length, start, met = state["counts"]
+        self.__dict__.update(state, counts=np.zeros(length, "int64"))
+        self.counts[start : start + len(met)] = met
 
     def result(self) -> dict[str, float]:
         count = int(self.counts.sum())
         if not count:
             return {"count": 0, "mean": None, "std": None, **dict.fromkeys(PERCENTILES), **self.non_finite}
-        mean = self.sum / count
-        variance = max(self.sum_of_squares / count - mean**2, 0.0)
+        total, total_of_squares = self._totals()
+        mean = total / count
+        variance = max(total_of_squares / count - mean**2, 0.0)
         cumulative = np.cumsum(self.counts)
         ranks = {key: np.ceil(percent / 100 * count) for key, percent in PERCENTILES.items()}
         percentiles = {
@@ -56,6 +77,14 @@ class _ValueCounts:
             for key, rank in ranks.items()
         }
         return {"count": count, "mean": mean, "std": float(np.sqrt(variance)), **percentiles, **self.non_finite}
+
+    def _totals(self) -> tuple[float, float]:
+        """Sum and sum of squares, free of rounding until the last step."""
+        if self.sums:
+            return math.fsum(self.sums), math.fsum(self.sums_of_squares)
+        met = np.flatnonzero(self.counts)
+        pairs = list(zip((met + int(self.low)).tolist(), self.counts[met].tolist(), strict=True))
+        return sum(value * count for value, count in pairs), sum(value**2 * count for value, count in pairs)
 
 
 class _Numbers:
@@ -70,10 +99,14 @@ class _Numbers:
         self.width = len(numbers)
         self.values.extend(numbers)
 
+    def merge(self, other: "_Numbers") -> None:
+        self.values += other.values
+        self.width = other.width
+
     def result(self) -> list[dict[str, float]]:
         results = []
         for values in np.asarray(self.values).reshape(-1, self.width).T:
-            finite = values[np.isfinite(values)]
+            finite = np.sort(values[np.isfinite(values)])  # so that their order does not round the sums
             entry = {"count": len(finite)} | non_finite_counts(values)
             entry |= {"mean": float(finite.mean()), "std": float(finite.std()), "median": float(np.median(finite))}
             entry |= {
@@ -100,7 +133,8 @@ class TrainingStatistics:
         self._without_cover = 0
         self._clusters: dict[int, int] = {}
         self._labels = np.zeros(len(schema.TARGETS["labels"].classes), "int64")
-        self._relief = np.zeros(3)  # pixels, sum of absolute and of squared metres above the mean of their patch
+        # Of each patch: pixels, sum of absolute and of squared metres above its mean.
+        self._relief = (array("d"), array("d"), array("d"))
         self._fields: set[str] = set()
 
     def add(self, features: dict) -> None:
@@ -131,7 +165,28 @@ class TrainingStatistics:
         if "dem" in features:
             heights = features["dem"][features["dem"] != schema.DEM_NO_DATA].astype("float64")
             relief = heights - heights.mean() if heights.size else heights
-            self._relief += relief.size, np.abs(relief).sum(), np.square(relief).sum()
+            of_patch = relief.size, np.abs(relief).sum(), np.dot(relief, relief)
+            for numbers, number in zip(self._relief, of_patch, strict=True):
+                numbers.append(number)
+
+    def merge(self, other: "TrainingStatistics") -> None:
+        """Adds what another has counted, of other patches of the same rasters."""
+        self._fields |= other._fields
+        for name, channels in other._rasters.items():
+            own = self._rasters.setdefault(name, [_counts_for(name) for _ in channels])
+            for channel, others in zip(own, channels, strict=True):
+                channel.merge(others)
+        for name, numbers in other._scalars.items():
+            self._scalars.setdefault(name, _Numbers()).merge(numbers)
+        for name, counts in other._codes.items():
+            self._codes[name] += counts
+        for cluster, count in other._clusters.items():
+            self._clusters[cluster] = self._clusters.get(cluster, 0) + count
+        self._top_class += other._top_class
+        self._without_cover += other._without_cover
+        self._labels += other._labels
+        for sums, others in zip(self._relief, other._relief, strict=True):
+            sums += others  # in place: an array
 
     def result(self) -> dict[str, dict]:
         """Statistics by input and by target, JSON-able."""
@@ -170,8 +225,8 @@ class TrainingStatistics:
             targets["geocluster"] = {"counts": [self._clusters.get(cluster, 0) for cluster in clusters], "void": 0}
         if "labels" in self._fields:
             targets["labels"] = {"counts": self._labels.tolist()}
-        if self._relief[0]:
-            count, absolute, squared = self._relief.tolist()
+        count, absolute, squared = map(math.fsum, self._relief)
+        if count:
             targets["elevation"] = {"count": int(count), "mean": 0.0, "mean_absolute": absolute / count}
             targets["elevation"]["std"] = (squared / count) ** 0.5
         return targets
