@@ -24,6 +24,7 @@ from tensorflow_datasets.core.utils import shard_utils
 import eokeras
 from eokeras.ben_ge import records, schema
 from eokeras.ben_ge.patch_table import write_patch_table
+from eokeras.ben_ge.provenance import state_provenance
 from eokeras.ben_ge.reflectance import describe
 from eokeras.ben_ge.source import Source, open_source
 from eokeras.ben_ge.splits import GROUPS, Split, make_split, write_split
@@ -209,6 +210,7 @@ def convert(
         shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
         work.mkdir(parents=True)
         written = _write(source, chosen, work, on_error, progress, numbers)
+        state_provenance(written, source, split=split, group=group, fractions=fractions, seed=seed, on_error=on_error)
         written.rename(target)
     except (OSError, RuntimeError, tf.errors.OpError) as error:
         cause = error.__cause__ if type(error) is RuntimeError else error  # TFDS wraps what TensorFlow raises

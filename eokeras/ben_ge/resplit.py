@@ -12,25 +12,23 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from eokeras.ben_ge import schema
 from eokeras.ben_ge.builder import SPLIT_FILE, digest
 from eokeras.ben_ge.index_files import Split, write_split
 from eokeras.ben_ge.layout import SPLITS
-from eokeras.ben_ge.patch_table import FILE, shard_counts, shard_files, table_owner
+from eokeras.ben_ge.patch_table import FILE, shard_counts, table_owner
 from eokeras.ben_ge.rasters import count_non_finite
 from eokeras.ben_ge.record_patches import RecordPatches, patches_of
 from eokeras.ben_ge.records import RecordSchema, load_schema, shard_lengths
+from eokeras.ben_ge.seal import sealed
+from eokeras.ben_ge.shard_reader import decode, read_stored
 from eokeras.ben_ge.splits import make_split
 from eokeras.ben_ge.statistics import TrainingStatistics
 from eokeras.errors import InvalidSourceError, RecordsError, TargetExistsError, UnwritableError
-
-_BATCH = 16  # of about 0.35 MB each
 
 
 def apply_split(
@@ -136,9 +134,9 @@ class _Gathered:
 
 def _gather(base: RecordSchema, side_of: Mapping[str, str], progress: Callable | None) -> _Gathered:
     gathered, done = _Gathered(base.rasters), 0
-    for patch_id, stored in _read(base):
+    for patch_id, stored in read_stored(base):
         if patch_id in side_of:
-            gathered.add(side_of[patch_id], {name: _decode(base, name, value) for name, value in stored.items()})
+            gathered.add(side_of[patch_id], decode(base, stored))
             done += 1
             if progress is not None:
                 progress(done, len(side_of))
@@ -147,34 +145,12 @@ def _gather(base: RecordSchema, side_of: Mapping[str, str], progress: Callable |
     return gathered
 
 
-def _read(base: RecordSchema) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Patch id and stored bytes by field of every record in the shards."""
-    import tensorflow as tf
-
-    specification = {name: tf.io.FixedLenFeature([], tf.string) for name in base.fields}
-    names = base.splits if not base.is_other_split else list(base.splits)[:1]  # any of them gives all files
-    files = [file for name in names for file in shard_files(base, name)]
-    batches = tf.data.TFRecordDataset(files).batch(_BATCH)
-    batches = batches.map(lambda records: tf.io.parse_example(records, specification)).prefetch(2)
-    try:
-        for batch in batches.as_numpy_iterator():
-            for index, patch_id in enumerate(batch["patch_id"]):
-                yield patch_id.decode(), {name: values[index] for name, values in batch.items()}
-    except tf.errors.DataLossError:
-        raise RecordsError(f"The shards in {base.shards} must be whole. Convert the source again.") from None
-
-
-def _decode(base: RecordSchema, name: str, raw: bytes):
-    stored = base.rasters.get(name) or schema.SCALARS[name]
-    return raw.decode() if stored.dtype == "string" else np.frombuffer(raw, stored.dtype).reshape(stored.shape)
-
-
 # ---- What is written -------------------------------------------------------------------------------------------------
 
 
 def _metadata(base: RecordSchema, split: Split, gathered: _Gathered, target: Path) -> dict:
     root = base.shards.resolve()
-    return base.metadata | {
+    metadata = base.metadata | {
         "shards": {
             "path": os.path.relpath(root, target.resolve()),
             "fingerprint": load_schema(root).fingerprint,
@@ -186,6 +162,7 @@ def _metadata(base: RecordSchema, split: Split, gathered: _Gathered, target: Pat
         "non_finite": {"s1": gathered.non_finite} if gathered.non_finite else {},
         "fingerprint": hashlib.sha256("".join(sorted(gathered.digests)).encode()).hexdigest()[:16],
     }
+    return sealed(metadata, root)
 
 
 def _write_table(base: RecordSchema, records: RecordSchema, side_of: Mapping[str, str]) -> None:
