@@ -205,8 +205,8 @@ def _duplicates(facts) -> Section | None:
         text += (
             f" Alike: the image is averaged over 8 rows of 9 blocks, and 64 bits say which blocks are brighter than "
             f"their left neighbour (a difference hash); at most 3 bits differ. {alike['compared']:,} images have "
-            f"enough contrast to be compared so. {alike['same_cell']:,} look like another date of their own cell, which "
-            "is no fault of the data and is not counted below."
+            f"enough contrast to be compared so. {alike['same_cell']:,} look like another date of their own cell, "
+            "which is no fault of the data and is not counted below."
         )
     shown = [
         (f"{kind} {index}", ", ".join(names))

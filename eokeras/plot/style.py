@@ -24,7 +24,7 @@ CONTESTANT_STYLES = (
 )
 """Colour, marker and line of methods side by side, told apart in grey too; no modality has these colours."""
 
-SPLIT_STYLES = {"train": ("#8A8F98", "o"), "val": ("#E69F00", "^"), "test": ("#0B5FA5", "D")}
+SPLIT_STYLES = {"train": ("#767C86", "o"), "val": ("#E69F00", "^"), "test": ("#0B5FA5", "D")}
 """Colour and marker of each split: told apart by lightness too, for those who see colours otherwise."""
 
 STYLE = {

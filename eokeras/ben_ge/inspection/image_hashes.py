@@ -4,8 +4,9 @@ Letters: H rows, W columns, C bands.
 
 The hash of the look is the difference hash: the image is averaged over 8 rows of 9 blocks, and each of 64 bits says
 whether a block is brighter than its left neighbour. It does not change when an image is made brighter, and hardly with
-noise. Measured on 233 real patches of different places (27,028 pairs): the nearest two differ in 16 of 64 bits; copies
-with 2 % more reflectance in at most 2, copies with noise of 20 digital numbers in at most 3 for 95 of 100 patches.
+noise. Measured on real images of different places: of 233 Sentinel-2 patches (27,028 pairs) the nearest two differ in
+16 of 64 bits, of the 2,000 of EuroSAT RGB (1,999,000 pairs) in 9; copies with 2 % more reflectance differ in at most 2,
+copies with noise of 20 digital numbers in at most 3 for 95 of 100 patches that are not flat.
 
 Reference:
     Krawetz 2013, Kind of Like That, https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html

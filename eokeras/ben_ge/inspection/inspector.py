@@ -206,6 +206,7 @@ def _facts(records: RecordSchema, gathered: _Gathered, listed: Mapping, country_
         "patches": counted,
         "groups": columns.groups(),
         "seasons": columns.seasons(),
+        "misplaced": _misplaced(columns.metres_off()),
         "tiles": columns.tally(place.tile for place in columns.places),
         "classes": _classes(records, results),
         "bands": _bands(records, gathered, results),
@@ -234,6 +235,13 @@ def _facts(records: RecordSchema, gathered: _Gathered, listed: Mapping, country_
             for name, names in listed.items()
         }
     return facts
+
+
+def _misplaced(metres_off: np.ndarray | None) -> dict | None:
+    """Patches whose longitude and latitude lie more than a patch from where tile and cell put them."""
+    if metres_off is None:
+        return None
+    return {"patches": int((metres_off > schema.PATCH_SIZE_M).sum()), "largest_m": float(metres_off.max(initial=0.0))}
 
 
 def _classes(records: RecordSchema, results: Mapping[str, Mapping]) -> dict:

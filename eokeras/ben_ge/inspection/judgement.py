@@ -62,6 +62,16 @@ def _origin(facts) -> Iterator[str]:
         yield f"{facts['skipped']} bad patches were set aside when the records were made; skipped.csv says why."
 
 
+def _places(facts) -> Iterator[str]:
+    found = facts["misplaced"]
+    if found and found["patches"]:
+        yield (
+            f"Longitude and latitude of {_count(found['patches'], 'patch')} are not where tile and cell in their names "
+            f"lie (up to {found['largest_m'] / 1000:,.0f} km apart). Splits and distances go by the names, the map by "
+            "longitude and latitude."
+        )
+
+
 def _size(facts) -> Iterator[str]:
     patches = facts["patches"]
     yield from (f"There is no {side} split." for side in ("train", "val", "test") if not patches.get(side))
@@ -246,6 +256,7 @@ def _leaks(facts) -> Iterator[str]:
 _RULES: tuple[Callable[[Mapping], Iterator[str]], ...] = (
     _integrity,
     _origin,
+    _places,
     _size,
     _leaks,
     _duplicates,

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from sys import intern
 
 import numpy as np
+from rasterio.warp import transform
 
+from eokeras.ben_ge.ground import ground_points
 from eokeras.ben_ge.places import Place, parse_name, product_of
 
 SEASONS = ("winter", "spring", "summer", "autumn")
@@ -62,6 +64,20 @@ class PatchColumns:
     def visits(self) -> np.ndarray:
         """(N,) number of the cell on a date of each patch."""
         return _numbers(self.places)
+
+    def metres_off(self) -> np.ndarray | None:
+        """(N,) metres between longitude and latitude and the place that tile and cell name; None where one is unknown.
+
+        Splits and distances go by tile and cell, maps and geoclusters by longitude and latitude.
+        """
+        if not len(self.lonlat):
+            return None
+        try:
+            named = ground_points(self.places)
+        except ValueError:  # a tile without MGRS name
+            return None
+        stated = np.transpose(transform("EPSG:4326", "EPSG:4978", *self.lonlat.T.tolist(), [0.0] * len(self.ids)))
+        return np.linalg.norm(named - stated, axis=1)
 
     def by_split(self) -> dict[str, list[str]]:
         """Split -> patch ids."""
