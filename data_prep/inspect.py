@@ -8,19 +8,19 @@ Every patch is read once. Exit status 1 where statistics or fingerprint do not b
 """
 
 import sys
+from pathlib import Path
 
 if __name__ == "inspect":
     # The standard library has a module of this name, and a command of this folder looks here first: hand that one over.
     import importlib.util
     from importlib.machinery import PathFinder
 
-    _elsewhere = [entry for entry in sys.path if entry and not __file__.startswith(f"{entry.rstrip('/')}/inspect")]
+    _elsewhere = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
     _specification = PathFinder.find_spec("inspect", _elsewhere)
     sys.modules["inspect"] = importlib.util.module_from_spec(_specification)
     _specification.loader.exec_module(sys.modules["inspect"])
 
 import argparse
-from pathlib import Path
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -223,7 +223,8 @@ def _duplicates(facts) -> Section | None:
 
 
 def _classes(inspection) -> Section | None:
-    targets = _counted_targets(inspection.facts)
+    # Geoclusters are places: what a split holds of them is seen on the map.
+    targets = {name: entry for name, entry in _counted_targets(inspection.facts).items() if name != "geocluster"}
     if not targets:
         return None
     alt = "Share of every class in each split, one panel per target"
@@ -242,7 +243,7 @@ def _class_counts(facts) -> Section | None:
         ]
         if any(entry["void"].values()):
             rows.append(("no class", *(entry["void"][side] for side in sides)))
-        words = name.replace("_", " ")
+        words = {"labels": "label"}.get(name, name.replace("_", " "))
         made.append(Table((words, *sides), rows, f"{entry['unit'].capitalize()} by {words}"))
     return Section("Classes in numbers", tables=made) if made else None
 

@@ -58,10 +58,11 @@ def check_seal(records: RecordSchema) -> None:
         raise RecordsError(f"{rule} Received: others; the file was changed after it was written. {way_out}")
     found = _shard_facts(records.shards)
     for name, facts in seal["files"].items():
-        if found.get(name) != facts:
+        if name not in found:
+            raise RecordsError(f"{records.shards} lacks its shard {name}. {way_out}")
+        if found[name] != facts:
             rule = f"Shard {name} of {records.shards} must be the one that the statistics were gathered from"
-            received = "no such file" if name not in found else _words(found[name])
-            raise RecordsError(f"{rule}: {_words(facts)}. Received: {received}. {way_out}")
+            raise RecordsError(f"{rule}: {_words(facts)}. Received: {_words(found[name])}. {way_out}")
 
 
 def _shard_facts(shards: Path) -> dict[str, list]:

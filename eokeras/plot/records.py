@@ -21,7 +21,7 @@ _WIDTH_INCHES = 9.6
 _DEGREE_MARGIN = 0.08  # of the extent
 _SHOWN = (0.001, 0.999)  # of the pixels of a band
 _MOST_BINS = 100
-_LABEL_CHARACTERS = 36
+_LABEL_CHARACTERS = 48  # one line a class; tables have the whole names
 _FEW_PLACES = 5000  # markers are larger and have an edge
 _MAP_INCHES = 6.5  # at most
 
@@ -175,7 +175,7 @@ def _draw_classes(axis, name, entry, rows):
                 share, place + offset, marker, color=colour, markerfacecolor=fill, markersize=4.5, zorder=2,
                 linestyle="none", label=side if place == 0 and counts[row] else None,
             )  # fmt: skip
-    labels = [textwrap.fill(entry["classes"][row], _LABEL_CHARACTERS) for row in rows]
+    labels = [textwrap.shorten(entry["classes"][row], _LABEL_CHARACTERS, placeholder=" ...") for row in rows]
     axis.set_yticks(range(len(rows)), labels)
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_xlim(left=-0.005)
