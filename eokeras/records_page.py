@@ -132,8 +132,10 @@ def _origin(facts) -> Section:
     ]
     rows.append(("software", ", ".join(f"{name} {number}" for name, number in found["versions"].items())))
     sources = [
-        (entry["modality"], entry["source"], entry["licence"], entry["citation"], entry["remark"])
+        (entry["modality"] if name == "source" else "", name, entry[key])
         for entry in found["sources"]
+        for name, key in (("source", "source"), ("licence", "licence"), ("cite", "citation"), ("mind", "remark"))
+        if entry[key]
     ]
     text = (
         "Source and licence are those that are published for data of this layout; files state neither. Where another "
@@ -143,7 +145,7 @@ def _origin(facts) -> Section:
         "Where it comes from",
         "" if facts["simulated"] else text,
         tables=[
-            Table(("modality", "source", "licence", "cite", "mind"), sources, "Source, licence and citation"),
+            Table(("modality", "what", "text"), sources, "Source, licence and citation"),
             Table(("what", "value"), rows, "How the records were made"),
         ],
     )

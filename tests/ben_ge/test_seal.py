@@ -189,7 +189,8 @@ def test_bigearthnet_2_simulations_and_downloads_are_told_apart(tmp_path):
     found = ben_ge.inspect(records)
     assert found.facts["integrity"]["is_sound"]
     assert set(found.facts["classes"]) == {"reference_map", "labels"}
-    ben_ge.simulate(tmp_path / "sim", patches=4, seed=0)
+    write_tree(tmp_path / "sim", 4)
+    (tmp_path / "sim" / "sim_world.json").write_text('{"seed": 0}')  # by which simulated trees are known
     note = {"name": "ben-ge-800", "doi": "10.5281/zenodo.1", "archives": [{"name": "a", "size": 1, "md5": "0123"}]}
     (tmp_path / "sim" / "ben-ge-800_archive.json").write_text(json.dumps(note))
     (tmp_path / "sim" / "broken_archive.json").write_text("{")
