@@ -5,9 +5,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from eokeras import plot, report
-from eokeras.ben_ge import schema as tables
 from eokeras.ben_ge.inspection import Inspection
 from eokeras.ben_ge.provenance import UNKNOWN
+from eokeras.records_words import (
+    band_order,
+    class_name,
+    dimensions,
+    distance,
+    pair_words,
+    percent,
+    sensor_name,
+    setting_words,
+    share_words,
+    stored_unit,
+    summary_row,
+)
 from eokeras.report import Picture, Section, Table
 
 _LEAKS = {
@@ -87,9 +99,7 @@ def _warnings(inspection) -> Section:
 
 def _contents(inspection) -> Section:
     facts, schema = inspection.facts, inspection.records
-    rows = [
-        (name, _dimensions(raster), ", ".join(raster.bands), raster.unit) for name, raster in schema.rasters.items()
-    ]
+    rows = [(name, dimensions(raster), ", ".join(raster.bands), raster.unit) for name, raster in schema.rasters.items()]
     groups = facts["groups"]
     split_rows = [
         (side, number, groups[side]["tiles"], groups[side]["dates"], groups[side]["acquisitions"])
@@ -123,7 +133,7 @@ def _origin(facts) -> Section:
     found = facts["provenance"]
     configuration = found["configuration"]
     if isinstance(configuration, Mapping):
-        rows = [(name.replace("_", " "), _text(value)) for name, value in configuration.items()]
+        rows = [(name.replace("_", " "), setting_words(value)) for name, value in configuration.items()]
     else:
         rows = [("configuration", UNKNOWN)]
     rows += [
@@ -171,11 +181,11 @@ def _leakage(facts) -> Section | None:
     if not facts["leakage"]:
         return None
     rows = [
-        (meaning, *(_share(found[key], found["patches"]) for found in facts["leakage"].values()))
+        (meaning, *(share_words(found[key], found["patches"]) for found in facts["leakage"].values()))
         for key, meaning in _LEAKS.items()
     ]
-    rows.append(("smallest distance", *(_distance(found["nearest_m"]) for found in facts["leakage"].values())))
-    headings = ("shares", *(_pair_words(pair) for pair in facts["leakage"]))
+    rows.append(("smallest distance", *(distance(found["nearest_m"]) for found in facts["leakage"].values())))
+    headings = ("shares", *(pair_words(pair) for pair in facts["leakage"]))
     text = (
         "Patches of one acquisition share sun, season and weather, neighbours share fields and towns. A score on "
         "patches that share these with what was trained on says how well a network remembers, not how well it works "
@@ -192,15 +202,15 @@ def _duplicates(facts) -> Section | None:
         ("same cell twice on one date", *_shared_row(cells["twice_on_a_date"], facts)),
     ]
     for sensor, found in facts["identical"].items():
-        rows.append((f"identical {_sensor(sensor)} image", *_shared_row(found, facts)))
+        rows.append((f"identical {sensor_name(sensor)} image", *_shared_row(found, facts)))
     if "alike" in facts:
         rows.append(
             (
-                f"{_sensor(facts['alike']['sensor'])} image looks alike, another cell",
+                f"{sensor_name(facts['alike']['sensor'])} image looks alike, another cell",
                 *_shared_row(facts["alike"], facts),
             )
         )
-    headings = ("patches with a partner: ...", "in all", *(_pair_words(pair) for pair in facts["leakage"]))
+    headings = ("patches with a partner: ...", "in all", *(pair_words(pair) for pair in facts["leakage"]))
     text = "Identical: every pixel of every band is equal; images that hold one number throughout are not compared."
     if "alike" in facts:
         alike = facts["alike"]
@@ -239,7 +249,7 @@ def _class_counts(facts) -> Section | None:
     for name, entry in _counted_targets(facts).items():
         sides = list(entry["counts"])
         rows = [
-            (_class_name(name, label), *(entry["counts"][side][index] for side in sides))
+            (class_name(name, label), *(entry["counts"][side][index] for side in sides))
             for index, label in enumerate(entry["classes"])
             if any(entry["counts"][side][index] for side in sides)
         ]
@@ -310,7 +320,7 @@ def _pixel_counts(facts) -> Section:
     bands, made = _measured_bands(facts), []
     if "train" in facts["patches"] and bands:
         rows = [
-            (band, *_summary_row(entry["splits"]["train"]["summary"]), _stored_unit(entry["raster"]))
+            (band, *summary_row(entry["splits"]["train"]["summary"]), stored_unit(entry["raster"]))
             for band, entry in bands.items()
         ]
         headings = ("band", "mean", "std", "p1", "p2", "p98", "p99", "stored as")
@@ -324,12 +334,12 @@ def _pixel_counts(facts) -> Section:
 
 def _measured_bands(facts) -> dict:
     """The bands, without the maps, in canonical order."""
-    return {band: facts["bands"][band] for band in _band_order(facts["bands"])}
+    return {band: facts["bands"][band] for band in band_order(facts["bands"])}
 
 
 def _defect_table(facts) -> Table | None:
     rows = []
-    for band in (*_band_order(facts["bands"]), *(name for name in facts["bands"] if name.endswith("_map"))):
+    for band in (*band_order(facts["bands"]), *(name for name in facts["bands"] if name.endswith("_map"))):
         entry = facts["bands"][band]
         for kind in next(iter(entry["splits"].values()))["defects"]:
             cells = [
@@ -352,7 +362,7 @@ def _defect(counts, kind, patches, entry) -> str:
     if kind == "constant":
         return f"{counts['patches']:,}"
     share = counts["pixels"] / (patches * entry["pixels_per_patch"])
-    return f"{counts['patches']:,} ({_percent(share)})"
+    return f"{counts['patches']:,} ({percent(share)})"
 
 
 def _samples(inspection) -> Section | None:
@@ -368,9 +378,6 @@ def _samples(inspection) -> Section | None:
     return Section("Some patches of each split", text, figures=figures)
 
 
-# ---- Words -----------------------------------------------------------------------------------------------------------
-
-
 def _tally(name, counts, facts, caption) -> Table:
     sides = list(facts["patches"])
     rows = [(value, *(of_value[side] for side in sides)) for value, of_value in list(counts.items())[:_MOST_COUNTRIES]]
@@ -379,55 +386,3 @@ def _tally(name, counts, facts, caption) -> Table:
 
 def _shared_row(found, facts) -> tuple:
     return (found["patches"], *(found["between"][pair] for pair in facts["leakage"]))
-
-
-def _summary_row(summary) -> list[float | str]:
-    keys = ("mean", "std", "p1", "p2", "p98", "p99")
-    return ["none" if summary[key] is None else round(summary[key], 1) for key in keys]
-
-
-def _band_order(bands) -> list[str]:
-    """Bands in the canonical order, not in that of the stored groups."""
-    order = [*tables.CHANNELS["s2"], *tables.S1_POLARISATIONS, *tables.RASTERS["dem"].bands]
-    return [band for band in order if band in bands]
-
-
-def _stored_unit(raster) -> str:
-    return {"s1": "dB", "dem": "m"}.get(raster, "digital number")
-
-
-def _dimensions(raster) -> str:
-    return f"{raster.shape[0]} x {raster.shape[1]} of {raster.gsd_m} m"
-
-
-def _class_name(target, label) -> str:
-    """The class, with what a Köppen-Geiger symbol means."""
-    zones = {zone.symbol: zone.name for zone in tables.CLIMATE_ZONES}
-    return f"{label} ({zones[label]})" if target == "climate_zone" and label in zones else label
-
-
-def _sensor(name) -> str:
-    return {"s2": "Sentinel-2", "s1": "Sentinel-1"}[name]
-
-
-def _pair_words(pair) -> str:
-    side, against = pair.split(" and ")
-    return f"{side} with {against}"
-
-
-def _share(number, total) -> str:
-    if number is None:
-        return "not known"
-    return f"{number:,} ({_percent(number / total)})" if number else "0"
-
-
-def _percent(share) -> str:
-    return "<0.1 %" if share < 0.0005 else f"{100 * share:.1f} %"
-
-
-def _distance(metres) -> str:
-    return "none" if metres is None else f"{metres / 1000:,.2f} km"
-
-
-def _text(value) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

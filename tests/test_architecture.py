@@ -55,6 +55,7 @@ ROOMS = (
     "plot",
     "report",
     "report_page",
+    "records_words",
     "records_page",
     "run_folder",
     "demo",
