@@ -148,8 +148,8 @@ def attributions_of(fields: Collection[str], *, simulated: bool = False, version
         version: of BigEarthNet, 1 or 2: whose Sentinel-2 patches and labels they are.
 
     Example:
-        >>> [entry["licence"] for entry in attributions_of(["climate_zone"])]
-        ['CC BY 4.0']
+        >>> [entry["modality"] for entry in attributions_of(["s1", "era5", "season"])]
+        ['Sentinel-1 (GRD backscatter)', 'weather']
     """
     table = (_SIMULATED,) if simulated else (*(_V2 if version == 2 else _V1), *_COMMON)
     chosen = [entry for entry in table if simulated or set(entry.fields) & set(fields)]
