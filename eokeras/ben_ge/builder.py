@@ -26,6 +26,7 @@ import eokeras
 from eokeras.ben_ge import records, schema
 from eokeras.ben_ge.gathered import Gathered, read_patches
 from eokeras.ben_ge.patch_table import write_patch_table
+from eokeras.ben_ge.provenance import state_provenance
 from eokeras.ben_ge.reflectance import describe
 from eokeras.ben_ge.source import Source, open_source
 from eokeras.ben_ge.splits import GROUPS, Split, make_split, write_split
@@ -197,6 +198,7 @@ def convert(
             warnings.warn(note, stacklevel=2)
         chosen = make_split(source, split, group=group, fractions=fractions, seed=seed)
         written = _write(source, chosen, work, on_error, workers, progress, numbers)
+        state_provenance(written, source, split=split, group=group, fractions=fractions, seed=seed, on_error=on_error)
         written.rename(target)
     return target
 

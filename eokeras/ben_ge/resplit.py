@@ -10,25 +10,22 @@ import csv
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
-
-from eokeras.ben_ge import schema
 from eokeras.ben_ge.builder import SPLIT_FILE
 from eokeras.ben_ge.gathered import Gathered
 from eokeras.ben_ge.index_files import Split, write_split
 from eokeras.ben_ge.layout import SPLITS
-from eokeras.ben_ge.patch_table import FILE, shard_counts, shard_files, table_owner
+from eokeras.ben_ge.patch_table import FILE, shard_counts, table_owner
 from eokeras.ben_ge.rasters import count_non_finite
 from eokeras.ben_ge.record_patches import RecordPatches, patches_of
 from eokeras.ben_ge.records import RecordSchema, load_schema, shard_lengths
+from eokeras.ben_ge.seal import sealed
+from eokeras.ben_ge.shard_reader import decode, read_stored
 from eokeras.ben_ge.splits import make_split
 from eokeras.ben_ge.workplace import workplace
 from eokeras.errors import EokerasError, InvalidSourceError, RecordsError, UnwritableError
-
-_BATCH = 16  # of about 0.35 MB each
 
 
 def apply_split(
@@ -109,9 +106,9 @@ def _sides(split: Split, patches: RecordPatches) -> dict[str, str]:
 
 def _gather(base: RecordSchema, side_of: Mapping[str, str], progress: Callable | None) -> Gathered:
     gathered, done = Gathered(base.rasters), 0
-    for patch_id, stored in _read(base):
+    for patch_id, stored in read_stored(base):
         if patch_id in side_of:
-            features = {name: _decode(base, name, value) for name, value in stored.items()}
+            features = decode(base, stored)
             gathered.add(side_of[patch_id], features, _non_finite(base, features))
             done += 1
             if progress is not None:
@@ -125,34 +122,12 @@ def _non_finite(base: RecordSchema, features: Mapping) -> dict:
     return {"s1": count_non_finite(features["s1"], base.rasters["s1"].bands)} if "s1" in features else {}
 
 
-def _read(base: RecordSchema) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Patch id and stored bytes by field of every record in the shards."""
-    import tensorflow as tf
-
-    specification = {name: tf.io.FixedLenFeature([], tf.string) for name in base.fields}
-    names = base.splits if not base.is_other_split else list(base.splits)[:1]  # any of them gives all files
-    files = [file for name in names for file in shard_files(base, name)]
-    batches = tf.data.TFRecordDataset(files).batch(_BATCH)
-    batches = batches.map(lambda records: tf.io.parse_example(records, specification)).prefetch(2)
-    try:
-        for batch in batches.as_numpy_iterator():
-            for index, patch_id in enumerate(batch["patch_id"]):
-                yield patch_id.decode(), {name: values[index] for name, values in batch.items()}
-    except tf.errors.DataLossError:
-        raise RecordsError(f"The shards in {base.shards} must be whole. Convert the source again.") from None
-
-
-def _decode(base: RecordSchema, name: str, raw: bytes):
-    stored = base.rasters.get(name) or schema.SCALARS[name]
-    return raw.decode() if stored.dtype == "string" else np.frombuffer(raw, stored.dtype).reshape(stored.shape)
-
-
 # ---- What is written -------------------------------------------------------------------------------------------------
 
 
 def _metadata(base: RecordSchema, split: Split, gathered: Gathered, target: Path) -> dict:
     root = base.shards.resolve()
-    return base.metadata | {
+    metadata = base.metadata | {
         "shards": {
             "path": os.path.relpath(root, target.resolve()),
             "fingerprint": load_schema(root).fingerprint,
@@ -164,6 +139,7 @@ def _metadata(base: RecordSchema, split: Split, gathered: Gathered, target: Path
         "non_finite": gathered.non_finite,
         "fingerprint": gathered.fingerprint,
     }
+    return sealed(metadata, root)
 
 
 def _write_table(base: RecordSchema, records: RecordSchema, side_of: Mapping[str, str]) -> None:

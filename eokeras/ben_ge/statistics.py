@@ -8,6 +8,7 @@ order of the patches, and how they were shared among workers, changes no digit.
 import math
 from array import array
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,14 @@ PERCENTILES = {"p1": 1, "p2": 2, "p98": 98, "p99": 99}
 _BACKSCATTER_STEP_DB = 0.01
 _BACKSCATTER_LOW_DB, _BACKSCATTER_HIGH_DB = -100.0, 60.0
 _CODE_COUNTS = {"land_cover_map": 256, "climate_zone": 256, "reference_map": 1 + max(*CORINE, *CORINE_NO_DATA)}
+
+
+class Histogram(NamedTuple):
+    """How often each value of one band was met: `counts[i]` pixels hold `low + i * step`."""
+
+    low: float
+    step: float
+    counts: np.ndarray
 
 
 class _ValueCounts:
@@ -187,6 +196,14 @@ class TrainingStatistics:
         self._labels += other._labels
         for sums, others in zip(self._relief, other._relief, strict=True):
             sums += others  # in place: an array
+
+    def histograms(self) -> dict[str, Histogram]:
+        """Band -> its values and how many pixels hold each; values beyond the ends stand at them."""
+        return {
+            band: Histogram(channel.low, channel.step, channel.counts)
+            for name, channels in self._rasters.items()
+            for band, channel in zip(self._bands[name], channels, strict=True)
+        }
 
     def result(self) -> dict[str, dict]:
         """Statistics by input and by target, JSON-able."""
