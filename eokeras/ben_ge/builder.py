@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from tensorflow_datasets.core import shuffle
+from tensorflow_datasets.core import example_serializer, shuffle
 from tensorflow_datasets.core.utils import shard_utils
 
 import eokeras
@@ -223,6 +223,24 @@ def _unwritable(target: Path):
         raise UnwritableError(f"Cannot write records to {target}: {_plain(cause)}. Nothing was left there.") from error
 
 
+@contextlib.contextmanager
+def _repeatable():
+    """TFDS writes the same bytes in every process, and holds less in memory, neither of which is an option of it.
+
+    The fields of an example are a protobuf map, whose order on disk otherwise changes from process to process.
+    """
+    serializer = example_serializer.ExampleSerializer
+    held = serializer.serialize_example, shuffle.MAX_MEM_BUFFER_SIZE
+    serializer.serialize_example = lambda self, example: self.get_tf_example(example).SerializeToString(
+        deterministic=True
+    )
+    shuffle.MAX_MEM_BUFFER_SIZE = _SHUFFLED_IN_MEMORY
+    try:
+        yield
+    finally:
+        serializer.serialize_example, shuffle.MAX_MEM_BUFFER_SIZE = held
+
+
 def _write(source: Source, split: Split, work: Path, on_error: str, workers: int, progress, numbers: dict) -> Path:
     """Writes whole records somewhere below `work` and returns their directory."""
     builder = BenGe(source=source, split=split, on_error=on_error, workers=workers, progress=progress, data_dir=work)
@@ -230,9 +248,9 @@ def _write(source: Source, split: Split, work: Path, on_error: str, workers: int
     shown = getattr(bars, "_active", True)
     if progress:  # one bar is enough, and the caller's knows the total
         tfds.disable_progress_bar()
-    held, shuffle.MAX_MEM_BUFFER_SIZE = shuffle.MAX_MEM_BUFFER_SIZE, _SHUFFLED_IN_MEMORY
     try:
-        builder.download_and_prepare(download_config=_DownloadConfig())
+        with _repeatable():
+            builder.download_and_prepare(download_config=_DownloadConfig())
     except AssertionError as error:  # what TFDS says of a split without examples
         skipped = builder.gathered.skipped
         raise InvalidSourceError(
@@ -240,7 +258,6 @@ def _write(source: Source, split: Split, work: Path, on_error: str, workers: int
             f"{len(skipped)} were set aside: {'; '.join(map(str, list(skipped.values())[:3]))}"
         ) from error
     finally:
-        shuffle.MAX_MEM_BUFFER_SIZE = held
         if progress and shown:
             tfds.enable_progress_bar()
     builder.info.metadata.update(_metadata(builder, source, split, numbers))
