@@ -72,6 +72,11 @@ def make_parser() -> argparse.ArgumentParser:
         default="stop",
         help="stop (default) at the first bad patch, or skip bad patches and list them in OUT/skipped.csv",
     )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help="processes that read, beside the one that writes (default: one for each core); the records are the same",
+    )
     parser.add_argument("--name", help="the NAME in front of the csvs, where it is not the directory's")
     parser.add_argument("--patches", help="index file: use only these patches")
     parser.add_argument(
@@ -107,6 +112,7 @@ def main(arguments: argparse.Namespace) -> None:
         fractions=tuple(arguments.fractions),
         seed=arguments.seed,
         on_error=arguments.on_error,
+        workers=arguments.workers,
         progress=command_line.progress_bar("convert"),
     )
     schema = ben_ge.load_schema(records)

@@ -54,6 +54,10 @@ class UnwritableError(EokerasError, OSError):
     """Output cannot be written: no permission, no space, or no directory."""
 
 
+class WorkerError(EokerasError, RuntimeError):
+    """A worker process died before its work was done."""
+
+
 class TrainingDivergedError(EokerasError, ArithmeticError):
     """The loss became NaN or infinite; the weights of that epoch are not kept."""
 

@@ -16,6 +16,7 @@ from eokeras.ben_ge import schema
 from eokeras.ben_ge.input_names import modality_of, presence_name, split_view, view_count, view_name
 from eokeras.ben_ge.label_subsets import LabelSubset
 from eokeras.ben_ge.records import RecordSchema, load_schema
+from eokeras.ben_ge.seal import check_seal
 from eokeras.calibration import calibration_for_records
 from eokeras.epochs import numbered_epochs, seed_of_batch
 from eokeras.errors import InvalidArgumentError, RecordsError, check_choice, check_choices
@@ -120,7 +121,8 @@ def make_dataset(
         Its attribute `recipe` makes the same data set again with other keywords.
 
     Raises:
-        RecordsError: no whole records here, or they lack a modality or split asked for.
+        RecordsError: no whole records here, their statistics do not belong to their shards, or they lack a modality
+            or split asked for.
         InvalidArgumentError: an unknown name or an odd value; the message lists the valid ones.
         InvalidSourceError: `labels` is malformed, or of other records or another split.
 
@@ -139,6 +141,7 @@ def make_dataset(
         label_group=label_group, labels=labels, subset=subset,
     )  # fmt: skip
     record_schema = load_schema(records)
+    check_seal(record_schema)
     _check_names(record_schema, split, inputs, targets, metadata)
     _check_options(batch_size, resolution, cache, calibrate, dates, first_epoch)
     channels = _channels(record_schema, inputs, bands or {}, resolution)

@@ -253,8 +253,9 @@ def _table(table: Table) -> str:
 
 
 def _cell(value) -> str:
-    text = str(value)
-    kind = "number" if isinstance(value, int | float) else "wrap" if len(text) > _LONG_CELL else ""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    text = f"{value:,}" if is_number else str(value)
+    kind = "number" if is_number else "wrap" if len(text) > _LONG_CELL else ""
     return f'<td class="{kind}">{html.escape(text)}</td>' if kind else f"<td>{html.escape(text)}</td>"
 
 

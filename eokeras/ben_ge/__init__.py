@@ -10,6 +10,7 @@ _NAMES = {
     "correlation_length": "eokeras.ben_ge.correlation",
     "download": "eokeras.ben_ge.archive",
     "draw_labels": "eokeras.ben_ge.label_budget",
+    "inspect": "eokeras.ben_ge.inspection.inspector",
     "leakage": "eokeras.ben_ge.splits",
     "load_schema": "eokeras.ben_ge.records",
     "make_folds": "eokeras.ben_ge.folds",

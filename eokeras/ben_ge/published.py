@@ -18,6 +18,7 @@ import zlib
 from pathlib import Path
 
 from eokeras.ben_ge.layout import SPLITS
+from eokeras.ben_ge.places import is_patch_name
 from eokeras.errors import InvalidSourceError
 
 NAMES = ("patch_id", "s2_name", "s2v1_name")
@@ -73,6 +74,38 @@ def read_published_split(path: str | os.PathLike) -> dict[str, str]:
     if unknown:
         raise InvalidSourceError(f"A split must be one of {list(_SIDES)}. Received: {unknown[:5]}. File: {path}")
     return {patch_id: _SIDES[side] for patch_id, side in stated.items()}
+
+
+def read_listed(path: str | os.PathLike, column: str) -> frozenset[str]:
+    """Patch ids that a published list names, one a line, or that a table with a column of true and false marks.
+
+    Args:
+        path: a list such as `patches_with_seasonal_snow.csv`, or a table as for `read_published`; `.csv` may be
+            compressed (`.bz2`, `.gz`).
+        column: of the table, such as "contains_seasonal_snow".
+
+    Raises:
+        InvalidSourceError: the file cannot be read, or is neither.
+
+    Example:
+        >>> snow = read_listed("patches_with_seasonal_snow.csv", "contains_seasonal_snow")  # doctest: +SKIP
+    """
+    path = Path(path)
+    if path.suffix != ".parquet":
+        try:
+            with _OPEN.get(path.suffix, open)(path, "rt", encoding="utf-8-sig") as file:
+                lines = [line.strip() for line in file if line.strip() and not line.startswith("#")]
+        except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise InvalidSourceError(f"A list of patches must be readable. Received: {reason}. File: {path}") from None
+        if not lines or column not in lines[0].split(","):
+            odd = [line for line in lines if not (is_patch_name(line, "S2") or is_patch_name(line, "S1"))]
+            if odd:
+                rule = f"A list of patches must hold a name a line, or be a table with the column `{column}`."
+                raise InvalidSourceError(f"{rule} Received: {odd[0][:80]!r}. File: {path}")
+            return frozenset(lines)
+    marked = read_published(path, column)
+    return frozenset(patch_id for patch_id, value in marked.items() if str(value).lower() in ("true", "1"))
 
 
 def _chosen(header: list[str], column: str, path: Path) -> list[str]:

@@ -7,30 +7,25 @@ TensorFlow Datasets itself reads no such directory: it reads the records that it
 """
 
 import csv
-import hashlib
 import json
 import os
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
-
-from eokeras.ben_ge import schema
-from eokeras.ben_ge.builder import SPLIT_FILE, digest
+from eokeras.ben_ge.builder import SPLIT_FILE
+from eokeras.ben_ge.gathered import Gathered
 from eokeras.ben_ge.index_files import Split, write_split
 from eokeras.ben_ge.layout import SPLITS
-from eokeras.ben_ge.patch_table import FILE, shard_counts, shard_files, table_owner
+from eokeras.ben_ge.patch_table import FILE, shard_counts, table_owner
 from eokeras.ben_ge.rasters import count_non_finite
 from eokeras.ben_ge.record_patches import RecordPatches, patches_of
 from eokeras.ben_ge.records import RecordSchema, load_schema, shard_lengths
+from eokeras.ben_ge.seal import sealed
+from eokeras.ben_ge.shard_reader import decode, read_stored
 from eokeras.ben_ge.splits import make_split
-from eokeras.ben_ge.statistics import TrainingStatistics
-from eokeras.errors import InvalidSourceError, RecordsError, TargetExistsError, UnwritableError
-
-_BATCH = 16  # of about 0.35 MB each
+from eokeras.ben_ge.workplace import workplace
+from eokeras.errors import EokerasError, InvalidSourceError, RecordsError, UnwritableError
 
 
 def apply_split(
@@ -68,30 +63,26 @@ def apply_split(
         >>> train = eo.make_dataset(by_tile, "train", ("s2",), ("land_cover",), shuffle=True)     # doctest: +SKIP
     """
     base, target = load_schema(records), Path(directory)
-    if target.exists():
-        raise TargetExistsError(
-            f"`directory` must not exist yet. Received: {target}, which does. Remove it or choose another."
-        )
-    patches = patches_of(base)
-    if not isinstance(split, Split):
-        split = make_split(patches, split)
-    side_of = _sides(split, patches)
-    work = target.with_name(f".{target.name}.incomplete")
     try:
-        shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
-        work.mkdir(parents=True)
-        metadata = _metadata(base, split, _gather(base, side_of, progress), target)
-        (work / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
-        write_split(split, work / SPLIT_FILE)
-        _write_table(base, RecordSchema(work, metadata), side_of)
-        work.rename(target)
+        with workplace(target, "records") as work:
+            patches = patches_of(base)
+            split = split if isinstance(split, Split) else make_split(patches, split)
+            _write(base, split, _sides(split, patches), work / target.name, target, progress)
+            (work / target.name).rename(target)
     except OSError as error:
-        if isinstance(error, UnwritableError):
+        if isinstance(error, EokerasError):
             raise
         raise UnwritableError(f"Cannot write records to {target}: {error.strerror}. Nothing was left there.") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return target
+
+
+def _write(base: RecordSchema, split: Split, side_of: Mapping[str, str], made: Path, target: Path, progress) -> None:
+    """Makes the directory `made`, which will lie at `target`."""
+    made.mkdir()
+    metadata = _metadata(base, split, _gather(base, side_of, progress), target)
+    (made / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
+    write_split(split, made / SPLIT_FILE)
+    _write_table(base, RecordSchema(made, metadata), side_of)
 
 
 def _sides(split: Split, patches: RecordPatches) -> dict[str, str]:
@@ -113,32 +104,12 @@ def _sides(split: Split, patches: RecordPatches) -> dict[str, str]:
 # ---- One pass over the shards ----------------------------------------------------------------------------------------
 
 
-@dataclass
-class _Gathered:
-    """What is known of the patches of a split after they were read."""
-
-    rasters: Mapping[str, schema.Raster]
-    statistics: TrainingStatistics = field(init=False)
-    digests: list[str] = field(default_factory=list)
-    non_finite: dict[str, Counter] = field(default_factory=dict)
-
-    def __post_init__(self):
-        self.statistics = TrainingStatistics(self.rasters)
-
-    def add(self, side: str, features: dict) -> None:
-        if side == "train":
-            self.statistics.add(features)
-        self.digests.append(digest(side, features))
-        if "s1" in features:
-            for channel, counts in count_non_finite(features["s1"], self.rasters["s1"].bands).items():
-                self.non_finite.setdefault(channel, Counter()).update(counts)
-
-
-def _gather(base: RecordSchema, side_of: Mapping[str, str], progress: Callable | None) -> _Gathered:
-    gathered, done = _Gathered(base.rasters), 0
-    for patch_id, stored in _read(base):
+def _gather(base: RecordSchema, side_of: Mapping[str, str], progress: Callable | None) -> Gathered:
+    gathered, done = Gathered(base.rasters), 0
+    for patch_id, stored in read_stored(base):
         if patch_id in side_of:
-            gathered.add(side_of[patch_id], {name: _decode(base, name, value) for name, value in stored.items()})
+            features = decode(base, stored)
+            gathered.add(side_of[patch_id], features, _non_finite(base, features))
             done += 1
             if progress is not None:
                 progress(done, len(side_of))
@@ -147,34 +118,16 @@ def _gather(base: RecordSchema, side_of: Mapping[str, str], progress: Callable |
     return gathered
 
 
-def _read(base: RecordSchema) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Patch id and stored bytes by field of every record in the shards."""
-    import tensorflow as tf
-
-    specification = {name: tf.io.FixedLenFeature([], tf.string) for name in base.fields}
-    names = base.splits if not base.is_other_split else list(base.splits)[:1]  # any of them gives all files
-    files = [file for name in names for file in shard_files(base, name)]
-    batches = tf.data.TFRecordDataset(files).batch(_BATCH)
-    batches = batches.map(lambda records: tf.io.parse_example(records, specification)).prefetch(2)
-    try:
-        for batch in batches.as_numpy_iterator():
-            for index, patch_id in enumerate(batch["patch_id"]):
-                yield patch_id.decode(), {name: values[index] for name, values in batch.items()}
-    except tf.errors.DataLossError:
-        raise RecordsError(f"The shards in {base.shards} must be whole. Convert the source again.") from None
-
-
-def _decode(base: RecordSchema, name: str, raw: bytes):
-    stored = base.rasters.get(name) or schema.SCALARS[name]
-    return raw.decode() if stored.dtype == "string" else np.frombuffer(raw, stored.dtype).reshape(stored.shape)
+def _non_finite(base: RecordSchema, features: Mapping) -> dict:
+    return {"s1": count_non_finite(features["s1"], base.rasters["s1"].bands)} if "s1" in features else {}
 
 
 # ---- What is written -------------------------------------------------------------------------------------------------
 
 
-def _metadata(base: RecordSchema, split: Split, gathered: _Gathered, target: Path) -> dict:
+def _metadata(base: RecordSchema, split: Split, gathered: Gathered, target: Path) -> dict:
     root = base.shards.resolve()
-    return base.metadata | {
+    metadata = base.metadata | {
         "shards": {
             "path": os.path.relpath(root, target.resolve()),
             "fingerprint": load_schema(root).fingerprint,
@@ -183,9 +136,10 @@ def _metadata(base: RecordSchema, split: Split, gathered: _Gathered, target: Pat
         "splits": {side: len(split.patches[side]) for side in SPLITS if split.patches.get(side)},
         "split": split.describe(),
         "statistics": gathered.statistics.result(),
-        "non_finite": {"s1": gathered.non_finite} if gathered.non_finite else {},
-        "fingerprint": hashlib.sha256("".join(sorted(gathered.digests)).encode()).hexdigest()[:16],
+        "non_finite": gathered.non_finite,
+        "fingerprint": gathered.fingerprint,
     }
+    return sealed(metadata, root)
 
 
 def _write_table(base: RecordSchema, records: RecordSchema, side_of: Mapping[str, str]) -> None:

@@ -6,7 +6,6 @@ fields; the sensors look at them with numbers of the literature (`simulation.cov
 """
 
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,10 +19,11 @@ from eokeras.ben_ge.simulation import noise, patch, terrain
 from eokeras.ben_ge.simulation.files import write_csv, write_json
 from eokeras.ben_ge.simulation.information import information_table
 from eokeras.ben_ge.simulation.tiles import TILES, Site, plan, world_corner
-from eokeras.ben_ge.simulation.workers import parallel_map
 from eokeras.ben_ge.simulation.world import World
 from eokeras.ben_ge.tables import COLUMNS
-from eokeras.errors import InvalidArgumentError, TargetExistsError, UnwritableError
+from eokeras.ben_ge.workers import parallel_map
+from eokeras.ben_ge.workplace import workplace
+from eokeras.errors import EokerasError, InvalidArgumentError, UnwritableError
 
 __all__ = ["World", "simulate"]
 
@@ -76,22 +76,17 @@ def simulate(
     world = World() if world is None else world
     tiles, processes = _checked(patches, seed, world, tiles, processes)
     target = Path(directory).resolve()
-    if target.exists() or target.is_symlink():
-        raise TargetExistsError(
-            f"`directory` must not exist. Received: {target}, which does. Remove it or name another."
-        )
-    unfinished = target.parent / f".{target.name}.incomplete"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(unfinished, ignore_errors=True)
-        for name in ("sentinel-2", "sentinel-1", "dem", "esaworldcover"):
-            (unfinished / name).mkdir(parents=True)
-        _fill(unfinished, target.name, patches, seed, world, tiles, processes, progress)
-        unfinished.rename(target)
+        with workplace(target, "a tree") as work:
+            tree = work / target.name
+            for name in ("sentinel-2", "sentinel-1", "dem", "esaworldcover"):
+                (tree / name).mkdir(parents=True)
+            _fill(tree, target.name, patches, seed, world, tiles, processes, progress)
+            tree.rename(target)
     except OSError as error:
+        if isinstance(error, EokerasError):
+            raise
         raise UnwritableError(f"The tree cannot be written to {target.parent}: {error}.") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return target
 
 

@@ -10,12 +10,15 @@ from eokeras.plot.differences import comparison_chart, importance_chart
 from eokeras.plot.efficiency import embedding_chart, label_efficiency_chart
 from eokeras.plot.experiments import dose_response, subset_chart
 from eokeras.plot.images import maps, samples
+from eokeras.plot.records import band_chart, class_chart, mosaic, split_map
 from eokeras.plot.rendering import hillshade, land_cover_rgb, true_colour
 from eokeras.plot.sharing import sharing_chart
 from eokeras.plot.style import MODALITY_COLOURS
 
 __all__ = [
     "MODALITY_COLOURS",
+    "band_chart",
+    "class_chart",
     "comparison_chart",
     "confusion_matrix",
     "curves",
@@ -26,9 +29,11 @@ __all__ = [
     "label_efficiency_chart",
     "land_cover_rgb",
     "maps",
+    "mosaic",
     "samples",
     "score_chart",
     "sharing_chart",
+    "split_map",
     "subset_chart",
     "true_colour",
 ]

@@ -228,7 +228,7 @@ def _image_grid(rows, columns, text_inches=0.0):
                 axis.set_axis_off()
         if classes:
             style = {"ncols": legend_columns, "frameon": False, "fontsize": 8}
-            figure.legend(handles=_legend(classes), loc="outside lower center", **style)
+            figure.legend(handles=land_cover_handles(classes), loc="outside lower center", **style)
     return figure, axes
 
 
@@ -255,7 +255,8 @@ def _draw_row(figure, axes, row, last):
         bar.locator = MaxNLocator(4)
 
 
-def _legend(class_ids) -> list[Patch]:
+def land_cover_handles(class_ids) -> list[Patch]:
+    """Entries of a legend for class ids, `VOID` included, in the colours of `land_cover_rgb`."""
     handles = []
     for index in class_ids:
         colour = VOID_COLOUR if index == facts.VOID else tuple(part / 255 for part in facts.LAND_COVER[index].colour)

@@ -24,6 +24,9 @@ CONTESTANT_STYLES = (
 )
 """Colour, marker and line of methods side by side, told apart in grey too; no modality has these colours."""
 
+SPLIT_STYLES = {"train": ("#767C86", "o"), "val": ("#E69F00", "^"), "test": ("#0B5FA5", "D")}
+"""Colour and marker of each split: told apart by lightness too, for those who see colours otherwise."""
+
 STYLE = {
     "font.size": 9,
     "axes.titlesize": 9,

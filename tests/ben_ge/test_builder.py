@@ -15,7 +15,8 @@ import tensorflow_datasets as tfds
 
 import eokeras as eo
 from eokeras import ben_ge
-from eokeras.ben_ge.builder import _ShardConfig, digest
+from eokeras.ben_ge.builder import _ShardConfig
+from eokeras.ben_ge.gathered import digest
 from eokeras.errors import (
     InvalidArgumentError,
     InvalidPatchError,

@@ -109,8 +109,7 @@ def test_records_that_lack_modalities_have_fewer_classes(tmp_path):
     assert len(table.places) == eo.load_schema(records).splits["train"]
 
 
-def test_older_records_get_the_file_by_one_pass(copy, monkeypatch):
-    monkeypatch.setattr(patch_table, "_BATCH", 2)  # offsets go on over several batches
+def test_older_records_get_the_file_by_one_pass(copy):
     whole = (copy.path / "patches.csv").read_bytes()
     (copy.path / "patches.csv").unlink()
     with pytest.raises(RecordsError, match=r"patches\.csv, which .*records lacks.*write_patch_table\(records\)"):

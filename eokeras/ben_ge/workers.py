@@ -5,6 +5,7 @@ imports the caller's script again, which breaks scripts without a `__main__` gua
 and pipes. So the workers are this module run by itself, fed over pipes.
 """
 
+import contextlib
 import os
 import pickle
 import queue
@@ -15,7 +16,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-_ROOT = str(Path(__file__).resolve().parents[3])
+from eokeras.errors import WorkerError
+
+_ROOT = str(Path(__file__).resolve().parents[2])
 
 
 def parallel_map(function: Callable, items: Sequence, processes: int) -> Iterator[tuple[int, object]]:
@@ -27,13 +30,15 @@ def parallel_map(function: Callable, items: Sequence, processes: int) -> Iterato
         processes: number of worker processes; 1 works in this process.
 
     Raises:
+        WorkerError: a worker process died.
         Whatever `function` raises; the workers are stopped then.
     """
     if processes == 1:
         yield from ((index, function(item)) for index, item in enumerate(items))
         return
     workers = [_start(function) for _ in range(processes)]
-    results: queue.Queue = queue.Queue()
+    # Workers wait where results are fetched slowly, or memory would grow with what waits for them.
+    results: queue.Queue = queue.Queue(maxsize=processes)
     todo, lock = iter(enumerate(items)), threading.Lock()
     threads = [threading.Thread(target=_feed, args=(worker, todo, lock, results), daemon=True) for worker in workers]
     try:
@@ -49,9 +54,17 @@ def parallel_map(function: Callable, items: Sequence, processes: int) -> Iterato
             worker.kill()
         for worker, thread in zip(workers, threads, strict=True):
             worker.wait()
-            thread.join()
+            _join(thread, results)
             worker.stdin.close()
             worker.stdout.close()
+
+
+def _join(thread: threading.Thread, results: queue.Queue) -> None:
+    """Waits for a thread that may wait for room among the results."""
+    while thread.is_alive():
+        with contextlib.suppress(queue.Empty):
+            results.get_nowait()
+        thread.join(0.01)
 
 
 def _start(function: Callable) -> subprocess.Popen:
@@ -78,13 +91,14 @@ def _receive(stream):
     return pickle.loads(_exactly(stream, int.from_bytes(_exactly(stream, 8), "little")))
 
 
-def _exactly(stream, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        part = stream.read(size - len(data))
-        if not part:
+def _exactly(stream, size: int) -> bytearray:
+    data = bytearray(size)
+    view = memoryview(data)
+    while view:
+        count = stream.readinto(view)
+        if not count:
             raise EOFError
-        data += part
+        view = view[count:]
     return data
 
 
@@ -99,8 +113,16 @@ def _feed(worker, todo, lock, results) -> None:
             _send(worker.stdin, item)
             results.put((index, _receive(worker.stdout)))
         except (OSError, EOFError, ValueError):
-            results.put((index, RuntimeError("A worker process ended before its work was done.")))
+            results.put((index, WorkerError(_how(worker))))
             return
+
+
+def _how(worker) -> str:
+    """How a worker process ended."""
+    code = worker.wait()
+    reason = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    advice = "; the system may have run out of memory: use fewer workers" if code == -signal.SIGKILL else ""
+    return f"A worker process {reason} before its work was done{advice}."
 
 
 def _serve() -> None:
