@@ -144,8 +144,10 @@ def _both(values: tf.Tensor) -> tf.Tensor:
 
 
 def _mean(values: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
-    share = tf.reshape(share, (-1, *[1] * (values.shape.rank - 1)))
-    return share * values + (1 - share) * _partner(values)
+    share, partner = tf.reshape(share, (-1, *[1] * (values.shape.rank - 1))), _partner(values)
+    # A share of 0 must not bring in what is missing: 0 times NaN is NaN.
+    mean = tf.where(share == 1, values, share * values + (1 - share) * partner)
+    return tf.where(share == 0, partner, mean)
 
 
 def _pasted(values: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:

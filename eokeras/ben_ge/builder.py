@@ -79,6 +79,7 @@ class BenGe(tfds.core.GeneratorBasedBuilder):
 
     Attributes:
         gathered: what is known of all patches that were read.
+        running: ends the workers; an error keeps what it passed through, and them, as long as somebody keeps it.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -90,6 +91,7 @@ class BenGe(tfds.core.GeneratorBasedBuilder):
         self._read = partial(read_patches, source, on_error == "skip")
         self._progress = progress or (lambda done, total: None)
         self._done = 0
+        self.running = contextlib.ExitStack()
         self.gathered = Gathered(source.rasters)
         super().__init__(**kwargs)
 
@@ -120,13 +122,14 @@ class BenGe(tfds.core.GeneratorBasedBuilder):
         parts = [(split, patch_ids[start : start + _PART]) for start in range(0, len(patch_ids), _PART)]
         workers = max(1, min(self._workers, len(parts) // _WORTH_A_WORKER))
         # TFDS writes in an order of its own, so that of the parts, which depends on the workers, is lost.
-        with contextlib.closing(parallel_map(self._read, parts, workers)) as results:
-            for _, (gathered, found) in results:
-                self.gathered.merge(gathered)
-                for features in found:
-                    yield features["patch_id"], features
-                    self._tell(1, total)
-                self._tell(len(gathered.skipped), total)
+        results = parallel_map(self._read, parts, workers)
+        self.running.callback(results.close)
+        for _, (gathered, found) in results:
+            self.gathered.merge(gathered)
+            for features in found:
+                yield features["patch_id"], features
+                self._tell(1, total)
+            self._tell(len(gathered.skipped), total)
 
     def _tell(self, count: int, total: int) -> None:
         if count:
@@ -249,7 +252,7 @@ def _write(source: Source, split: Split, work: Path, on_error: str, workers: int
     if progress:  # one bar is enough, and the caller's knows the total
         tfds.disable_progress_bar()
     try:
-        with _repeatable():
+        with _repeatable(), builder.running:
             builder.download_and_prepare(download_config=_DownloadConfig())
     except AssertionError as error:  # what TFDS says of a split without examples
         skipped = builder.gathered.skipped

@@ -112,8 +112,11 @@ def _feed(worker, todo, lock, results) -> None:
         try:
             _send(worker.stdin, item)
             results.put((index, _receive(worker.stdout)))
-        except (OSError, EOFError, ValueError):
+        except (OSError, EOFError):
             results.put((index, WorkerError(_how(worker))))
+            return
+        except Exception as error:  # an answer that cannot be read: whoever waits for it must hear of that
+            results.put((index, WorkerError(f"A worker process gave an answer that cannot be read: {error!r}.")))
             return
 
 

@@ -38,7 +38,7 @@ class LabelledLoss(keras.losses.Loss):
             return losses
         # Keras divides by the number of all elements; this turns that into the number of labelled ones.
         elements = ops.cast(ops.size(labelled), losses.dtype)
-        return losses * (elements / ops.maximum(ops.sum(labelled), 1.0))
+        return losses * ops.divide_no_nan(elements, ops.sum(labelled))  # shares of labels may sum to less than 1
 
 
 @keras.saving.register_keras_serializable(package="eokeras")

@@ -148,6 +148,14 @@ def test_the_window_of_cutmix_takes_the_share_that_was_drawn():
     assert abs(pasted[whole].mean() - expected) < 0.012
 
 
+def test_a_share_of_nothing_brings_in_nothing_that_is_missing():
+    season = np.where(np.arange(1000) % 2, np.nan, 0.5).astype("float32")
+    mixed, labels = applied(mixup(0.05), {"era5": np.arange(1000, dtype="float32")[:, None] % 2}, {"season": season})
+    untouched = (mixed["era5"][:, 0] == 0) & (np.arange(1000) % 2 == 0)
+    assert untouched.sum() > 50
+    assert (labels["season"][untouched] == 0.5).all()
+
+
 def test_the_same_seed_mixes_alike_and_another_does_not():
     inputs, targets = batch(5)
     for mixing in (mixup(1.0), cutmix()):
@@ -227,6 +235,11 @@ def by_hand(shares, logits):
         total -= float((row * logs).sum())
         labelled += float(row.sum())
     return total / labelled
+
+
+def test_few_shares_have_the_loss_of_many():
+    loss = eo.losses.LabelledCrossentropy()(np.array([[0.25, 0.0], [0.0, 0.0]], "float32"), np.zeros((2, 2), "float32"))
+    np.testing.assert_allclose(loss, np.log(2), rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 3, 3)])

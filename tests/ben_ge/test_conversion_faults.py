@@ -18,6 +18,7 @@ import eokeras as eo
 from eokeras import ben_ge
 from eokeras.ben_ge import builder, resplit
 from eokeras.ben_ge.statistics import TrainingStatistics
+from eokeras.ben_ge.workers import parallel_map
 from eokeras.ben_ge.workplace import workplace
 from eokeras.errors import InvalidArgumentError, InvalidPatchError, TargetExistsError, UnwritableError, WorkerError
 from tests.trees import write_tree
@@ -117,6 +118,38 @@ def test_a_worker_that_dies_is_an_error_and_leaves_nothing(tree, tmp_path, small
         ben_ge.convert(tree, tmp_path / "records", workers=2, progress=kill, **OPTIONS)
     assert os.listdir(tmp_path) == []
     assert children(os.getpid()) == []
+
+
+def test_an_error_in_writing_ends_the_workers_though_it_is_kept(tree, tmp_path, small_parts, monkeypatch):
+    written = []
+
+    def full(self, key, example):
+        written.append(key)
+        if len(written) == 8:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tensorflow_datasets.core.writer.Writer.write", full)
+    with pytest.raises(UnwritableError, match="No space left on device") as kept:
+        ben_ge.convert(tree, tmp_path / "records", workers=2, **OPTIONS)
+    assert kept.value.__traceback__ is not None
+    assert children(os.getpid()) == []
+    assert os.listdir(tmp_path) == []
+
+
+class Odd(Exception):
+    """An error that pickle cannot make again."""
+
+    def __init__(self, first, second):
+        super().__init__("odd")
+
+
+def raise_odd(_):
+    raise Odd(1, 2)
+
+
+def test_an_answer_that_cannot_be_read_is_an_error():
+    with pytest.raises(WorkerError, match="cannot be read"):
+        list(parallel_map(raise_odd, range(4), 2))
 
 
 @pytest.mark.parametrize("workers", [0, -1, 1.5, True])
