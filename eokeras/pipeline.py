@@ -141,7 +141,7 @@ def make_dataset(
         label_group=label_group, labels=labels, subset=subset,
     )  # fmt: skip
     record_schema = load_schema(records)
-    check_seal(record_schema)
+    check_seal(record_schema, split)
     _check_names(record_schema, split, inputs, targets, metadata)
     _check_options(batch_size, resolution, cache, calibrate, dates, first_epoch)
     channels = _channels(record_schema, inputs, bands or {}, resolution)

@@ -73,7 +73,7 @@ def test_a_shard_that_was_cut_or_is_missing_is_refused(copied):
         read(copied)
     shard.unlink()
     with pytest.raises(RecordsError, match=f"lacks its shard {shard.name}"):
-        read(copied)
+        eo.make_dataset(copied, "val", ("s1",))
 
 
 @pytest.mark.parametrize("name", ["statistics", "fingerprint", "splits", "reflectance"])
@@ -199,3 +199,13 @@ def test_bigearthnet_2_simulations_and_downloads_are_told_apart(tmp_path):
     assert [entry["source"] for entry in provenance["sources"]] == ["the simulator of eokeras"]
     assert provenance["archives"] == [{"name": "ben-ge-800", "doi": "10.5281/zenodo.1", "md5": ["0123"]}]
     assert "downloaded: ben-ge-800, https://doi.org/10.5281/zenodo.1, md5 0123" in provenance_lines(provenance)
+
+
+def test_shards_of_a_split_that_is_not_read_may_be_elsewhere(copied):
+    for shard in copied.glob("*test.tfrecord*"):
+        shard.unlink()
+    assert len(list(eo.make_dataset(copied, "train", ("dem",)))) > 0
+    with pytest.raises(RecordsError, match=r"lacks its shard .*test"):
+        eo.make_dataset(copied, "test", ("dem",))
+    with pytest.raises(RecordsError, match=r"lacks its shard .*test"):
+        check_seal(ben_ge.load_schema(copied))
