@@ -166,7 +166,7 @@ def train(configuration: Configuration, folder: str | Path, progress: bool = Fal
     history = read_history(folder)
     keras.utils.set_random_seed(configuration.seed)
     training = configuration.dataset(
-        "train", shuffle=True, augment=augment.dihedral(), seed=configuration.seed, first_epoch=len(history)
+        "train", shuffle=True, augment=augment.dihedral(), seed=configuration.seed, first_epoch=_epochs_kept(folder)
     )
     validation = configuration.dataset("val") if "val" in schema.splits else None
     model = build_model(configuration, configuration.known_labels(schema))
@@ -201,8 +201,8 @@ class StopOnDivergence(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if not math.isfinite(logs["loss"]):
             raise TrainingDivergedError(
-                f"Training diverged: loss {logs['loss']} at batch {batch}. Lower the learning rate and train again; "
-                "the run folder goes on after its last whole epoch."
+                f"Training diverged: loss {logs['loss']} at batch {batch}. The same run would do so again: "
+                "train with a lower learning rate, in another folder."
             )
 
 
@@ -251,6 +251,12 @@ def _mend_history(path: Path) -> None:
     """Drops a last line that was being written when the run was killed."""
     if path.is_file() and not (text := path.read_text(encoding="utf-8")).endswith("\n"):
         _write(path, text[: text.rfind("\n") + 1])
+
+
+def _epochs_kept(folder: Path) -> int:
+    """How many epochs `BackupAndRestore` has kept: one less than the history, where a run was killed in between."""
+    path = folder / "backup" / "training_metadata.json"
+    return json.loads(path.read_text(encoding="utf-8"))["epoch"] if path.is_file() else 0
 
 
 def _finish(folder: Path, model: keras.Model) -> keras.Model:

@@ -144,6 +144,9 @@ def test_killed_training_goes_on_as_if_it_had_never_been(known_records, tmp_path
         run_folder.load_model(folder)
     before = (folder / "history.csv").read_text().splitlines()
     assert len(before) == 3
+    # As if killed later, between the line of the third epoch and the backup of its weights: the epoch is run again.
+    with (folder / "history.csv").open("a") as file:
+        file.write(",".join(["2", *before[2].split(",")[1:]]) + "\n")
     steps_at_epoch_begin = []
 
     class Watch(keras.callbacks.Callback):
