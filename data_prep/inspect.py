@@ -21,6 +21,7 @@ if __name__ == "inspect":
     _specification.loader.exec_module(sys.modules["inspect"])
 
 import argparse
+import tempfile
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -51,6 +52,8 @@ def main(arguments: argparse.Namespace) -> None:
     counts = ", ".join(f"{side} {number}" for side, number in records.splits.items())
     print(f"{arguments.records}: {records.name}, {counts} patches ({records.split['kind']} split)")
     print("\n".join(provenance_lines(provenance_of(records))))
+    out = Path(arguments.out or arguments.records)
+    _check_writable(out)  # before every patch is read, which takes long
     found = ben_ge.inspect(
         records,
         countries=arguments.countries,
@@ -59,7 +62,6 @@ def main(arguments: argparse.Namespace) -> None:
         no_labels=arguments.no_labels,
         progress=command_line.progress_bar("inspect"),
     )
-    out = Path(arguments.out or arguments.records)
     page = write_records_page(found, out / "inspection.html")
     table = found.write(out / "inspection.json")
     for warning in found.warnings:
@@ -67,6 +69,17 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"{page}\n{table}")
     if not found.facts["integrity"]["is_sound"]:
         raise RecordsError(f"{arguments.records} must have the statistics of its shards. Received: others; see {page}.")
+
+
+def _check_writable(out: Path) -> None:
+    from eokeras.errors import UnwritableError
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UnwritableError(f"`--out` must be writable. Received: {out} ({error.strerror}).") from None
 
 
 if __name__ == "__main__":

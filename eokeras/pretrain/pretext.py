@@ -103,7 +103,8 @@ class PretextTasks:
             `recipe` makes it again with other keywords.
 
         Raises:
-            RecordsError, InvalidArgumentError: as `make_dataset`; or `bands` names what is a target here.
+            RecordsError, InvalidArgumentError: as `make_dataset`; or `bands` names what is a target here; or `mix` is
+                given although clusters say where a patch lies, of which a mixed image has two.
         """
         moved = [name for name in self.names if name in READ_AS_INPUTS]
         wrong = [name for name in options.get("bands") or {} if name in moved]
@@ -113,6 +114,8 @@ class PretextTasks:
             )
         asked = tuple(options.get("metadata", ()))
         has_places = "geocluster" in self.names and self.clusters is not None
+        if has_places and options.get("mix") is not None:
+            raise InvalidArgumentError("`mix` must be None with `clusters`, which it cannot mix. Received: a function.")
         read = options | {
             "masks": options.get("masks", False) or "s1" in moved,
             "metadata": tuple(dict.fromkeys([*asked, *(("lonlat",) if has_places else ())])),

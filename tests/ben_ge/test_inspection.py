@@ -326,7 +326,7 @@ def facts_like(faulty, **changes):
             ["test has patches of spring, of which train has none."],
         ),
         ({"notes": ["The offset could not be told."]}, ["The offset could not be told."]),
-        ({"skipped": 4}, ["4 bad patches were set aside when the records were made; skipped.csv says why."]),
+        ({"skipped": 4}, ["4 bad patches were set aside in converting; skipped.csv beside the shards says why."]),
         ({"simulated": True}, [ben_ge.schema.SIMULATED]),
         (
             {"misplaced": {"patches": 1, "largest_m": 4300.0}},

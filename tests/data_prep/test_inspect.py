@@ -63,6 +63,14 @@ def test_what_is_wrong_is_said_in_a_line(known_records, tmp_path, capsys):
     assert not (tmp_path / "inspection.json").exists()
 
 
+def test_where_nothing_can_be_written_nothing_is_read(known_records, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr("eokeras.ben_ge.inspect", lambda *_, **__: pytest.fail("read the patches"))
+    status, _, errors = inspect(capsys, known_records.path, "--out", tmp_path / "file")
+    assert (status, len(errors)) == (1, 1)
+    assert "`--out` must be writable" in errors[0]
+
+
 def test_the_standard_library_keeps_its_module_of_that_name():
     code = "import sys; sys.path.insert(0, sys.argv[1]); import inspect; print(inspect.signature(lambda a: a))"
     folder = str(ROOT / "data_prep")

@@ -211,6 +211,12 @@ def test_channels_of_targets_are_not_chosen(schema):
     assert tasks.dataset("train", bands={"s2": ("B02",)}).element_spec[0]["s2"].shape[-1] == 1
 
 
+def test_mixed_images_are_not_given_one_place(schema, clusters):
+    tasks = pretext_tasks(("geocluster",), schema, ("s2",), clusters=clusters)
+    with pytest.raises(InvalidArgumentError, match="`mix` must be None with `clusters`"):
+        tasks.dataset("train", mix=eo.augment.cutmix())
+
+
 def test_records_without_clusters_say_how_to_make_some(schema, clusters):
     lacking = eo.ben_ge.records.RecordSchema(
         schema.path, schema.metadata | {"fields": [name for name in schema.fields if name != "geocluster"]}

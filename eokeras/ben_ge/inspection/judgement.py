@@ -59,7 +59,7 @@ def _origin(facts) -> Iterator[str]:
         yield SIMULATED
     yield from facts["notes"]
     if facts["skipped"]:
-        yield f"{facts['skipped']} bad patches were set aside when the records were made; skipped.csv says why."
+        yield f"{facts['skipped']} bad patches were set aside in converting; skipped.csv beside the shards says why."
 
 
 def _places(facts) -> Iterator[str]:
