@@ -2,10 +2,13 @@
 
 Each takes a batch of stored fields (a dict, unchanged) and returns a dict of the entries it
 makes. They work on batches: parsing, resampling and arithmetic cost less per patch that way.
+What is done to every pixel is a function of tensors and constants, which a `Program` binds: as it is (`plain`), or
+compiled by XLA, which passes over memory once where TensorFlow's operations pass several times (`compiled`).
 Letters: B batch, H rows, W columns, C channels.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,6 +22,8 @@ from eokeras.calibration import Calibration
 
 Batch = dict[str, tf.Tensor]
 Operation = Callable[[Batch], Batch]
+Program = Callable[..., Callable[..., tf.Tensor]]
+"""(function of tensors and constants, constants) -> function of tensors."""
 
 _TENSORFLOW = SimpleNamespace(
     where=tf.where, isnan=tf.math.is_nan, isinf=tf.math.is_inf, minimum=tf.minimum, maximum=tf.maximum
@@ -26,6 +31,17 @@ _TENSORFLOW = SimpleNamespace(
 Bands = Mapping[str, Sequence[str]]
 _ALL_BANDS: Bands = {name: raster.bands for name, raster in schema.RASTERS.items()}
 _GRID_M = schema.RASTERS["s2_10m"].gsd_m  # ground sampling distance of the common grid
+
+
+def plain(function: Callable, *constants: Hashable) -> Callable[..., tf.Tensor]:
+    """A function of tensors whose last arguments are `constants`, run operation by operation."""
+    return lambda *tensors: function(*tensors, *constants)
+
+
+@functools.lru_cache(maxsize=128)  # the same program is compiled once in a process, whoever reads with it
+def compiled(function: Callable, *constants: Hashable) -> Callable[..., tf.Tensor]:
+    """The same as one program of XLA, which is compiled for every shape of a batch: half a second each."""
+    return tf.function(plain(function, *constants), jit_compile=True, autograph=False)
 
 
 def parse(fields: Sequence[str], stored_bands: Bands = _ALL_BANDS) -> Callable[[tf.Tensor], Batch]:
@@ -63,38 +79,65 @@ def resample_to_10m(raster: tf.Tensor, gsd_m: int) -> tf.Tensor:
     A whole patch gives (B, 120, 120, C), a crop of it fewer rows and columns. Bilinear with
     half-pixel centres, edges repeated: GDAL's bilinear read before it rounds.
     """
-    factor = gsd_m // _GRID_M
-    if factor == 1:
-        return tf.cast(raster, tf.float32)
-    size = [rows * factor for rows in raster.shape[1:3]]
-    return tf.image.resize(raster, size, method="bilinear")
+    raster, factor = tf.cast(raster, tf.float32), gsd_m // _GRID_M
+    return raster if factor == 1 else _enlarge(_enlarge(raster, factor, axis=2), factor, axis=1)
 
 
-def assemble_s2(bands: Sequence[str], calibrated: Calibration | None, stored_bands: Bands = _ALL_BANDS) -> Operation:
+def _enlarge(raster: tf.Tensor, factor: int, axis: int) -> tf.Tensor:
+    """Linearly by a whole factor along rows (1) or columns (2): sums of shifted copies, which XLA makes in one pass."""
+    count = raster.shape[axis]
+    first, rest = tf.split(raster, [1, count - 1], axis)
+    start, last = tf.split(raster, [count - 1, 1], axis)
+    before, after = tf.concat([first, start], axis), tf.concat([rest, last], axis)
+    parts = []
+    for phase in range(factor):
+        offset = (
+            phase + 0.5
+        ) / factor - 0.5  # of a fine pixel's centre from that of its coarse pixel, in coarse pixels
+        parts.append((1 - abs(offset)) * raster + abs(offset) * (before if offset < 0 else after))
+    size = [length * factor if index == axis else length for index, length in enumerate(raster.shape)]
+    return tf.reshape(tf.stack(parts, axis + 1), [-1, *size[1:]])
+
+
+def assemble_s2(
+    bands: Sequence[str],
+    calibrated: Calibration | None,
+    stored_bands: Bands = _ALL_BANDS,
+    program: Program = plain,
+) -> Operation:
     """Makes `s2` (B, 120, 120, C) float32 from the stored groups.
 
     Args:
         bands: band names in the order wanted.
         calibrated: calibration of exactly these bands, or None to keep stored numbers.
         stored_bands: stored group -> its bands, as for `parse`.
+        program: `plain` or `compiled`.
     """
     groups = s2_groups_of(bands)
     stored = [band for name in groups for band in stored_bands[name]]
-    order = np.zeros((len(stored), len(bands)), "float32")
-    for column, band in enumerate(bands):
-        order[stored.index(band), column] = 1
+    order = tuple(stored.index(band) for band in bands)
+    # Programs of their own: in one with the last step XLA would enlarge a pixel anew for every band that it passes by.
+    coarse = {name: schema.RASTERS[name].gsd_m for name in groups if schema.RASTERS[name].gsd_m > _GRID_M}
+    enlarge = {name: program(resample_to_10m, gsd_m) for name, gsd_m in coarse.items()}
+    finish = program(_in_channels, order, calibrated, False)
 
     def apply(batch: Batch) -> Batch:
-        stack = [resample_to_10m(batch[name], schema.RASTERS[name].gsd_m) for name in groups]
-        stack = stack[0] if len(stack) == 1 else tf.concat(stack, axis=-1)
-        # A gather along the last axis costs twice a product with a permutation matrix, which
-        # is exact because the numbers come from integers and are finite.
-        image = tf.tensordot(stack, order, axes=1)
-        if calibrated is not None:
-            image = calibration.apply(image, calibrated, _TENSORFLOW, has_missing=False)
-        return {"s2": image}
+        return {"s2": finish([enlarge[name](batch[name]) if name in enlarge else batch[name] for name in groups])}
 
     return apply
+
+
+def _in_channels(
+    rasters: Sequence[tf.Tensor], order: Sequence[int], calibrated: Calibration | None, has_missing: bool
+) -> tf.Tensor:
+    """Rasters of one grid, or numbers of a patch: (B, ..., C_i) -> calibrated float32 (B, ..., C) in an order."""
+    rasters = [tf.cast(raster, tf.float32) for raster in rasters]
+    values = rasters[0] if len(rasters) == 1 else tf.concat(rasters, axis=-1)
+    if tuple(order) != tuple(range(values.shape[-1])):
+        values = tf.gather(values, order, axis=-1)
+    if calibrated is None:
+        return values
+    return calibration.apply(values, calibrated, _TENSORFLOW, has_missing)
 
 
 def s2_groups_of(bands: Sequence[str]) -> tuple[str, ...]:
@@ -103,7 +146,11 @@ def s2_groups_of(bands: Sequence[str]) -> tuple[str, ...]:
 
 
 def calibrate(
-    name: str, channels: Sequence[str], calibrated: Calibration | None, held: Sequence[str] | None = None
+    name: str,
+    channels: Sequence[str],
+    calibrated: Calibration | None,
+    held: Sequence[str] | None = None,
+    program: Program = plain,
 ) -> Operation:
     """Makes the float32 input `name` (B, ..., C) from its one stored field.
 
@@ -112,36 +159,38 @@ def calibrate(
         channels: channel names in the order wanted.
         calibrated: calibration of exactly these channels, or None to keep stored numbers.
         held: the channels that the records hold, in their order; by default all.
+        program: `plain` or `compiled`.
     """
     (field,) = schema.INPUTS.get(name, (name,))
     held = schema.CHANNELS[name] if held is None else held
-    order = [held.index(channel) for channel in channels]
+    order = tuple(held.index(channel) for channel in channels)
     has_missing = (schema.RASTERS.get(field) or schema.SCALARS[field]).dtype.startswith("float")
+    finish = program(_in_channels, order, calibrated, has_missing)
 
     def apply(batch: Batch) -> Batch:
         values = batch[field]
         if values.shape.rank == 1:  # a number per patch
             values = values[:, tf.newaxis]
-        if order != list(range(len(held))):
-            values = tf.gather(values, order, axis=-1)
-        values = tf.cast(values, tf.float32)
-        if calibrated is not None:
-            values = calibration.apply(values, calibrated, _TENSORFLOW, has_missing)
-        return {name: values}
+        return {name: finish([values])}
 
     return apply
 
 
-def valid_mask(raster: str, channels: Sequence[str], held: Sequence[str] | None = None) -> Operation:
-    """Makes `<raster>_mask` (B, H, W, C) float32: 1 where the stored number is finite, else 0; `held` as above."""
+def valid_mask(
+    raster: str, channels: Sequence[str], held: Sequence[str] | None = None, program: Program = plain
+) -> Operation:
+    """Makes `<raster>_mask` (B, H, W, C) float32: 1 where the stored number is finite, else 0; the rest as above."""
     held = schema.CHANNELS[raster] if held is None else held
-    order = [held.index(channel) for channel in channels]
+    mask = program(_finite, tuple(held.index(channel) for channel in channels))
 
     def apply(batch: Batch) -> Batch:
-        finite = tf.math.is_finite(tf.gather(batch[raster], order, axis=-1))
-        return {f"{raster}{MASK}": tf.cast(finite, tf.float32)}
+        return {f"{raster}{MASK}": mask(batch[raster])}
 
     return apply
+
+
+def _finite(values: tf.Tensor, order: Sequence[int]) -> tf.Tensor:
+    return tf.cast(tf.math.is_finite(tf.gather(values, order, axis=-1)), tf.float32)
 
 
 def present(name: str, field: str) -> Operation:
@@ -159,22 +208,23 @@ def present(name: str, field: str) -> Operation:
     return apply
 
 
-def make_target(name: str, labelled: Sequence[str] | None = None) -> Operation:
+def make_target(name: str, labelled: Sequence[str] | None = None, program: Program = plain) -> Operation:
     """Makes the target `name`: class ids int32 with VOID where there is none, float32 else.
 
     Args:
         name: of the target.
         labelled: ids of the patches that keep their label; all others get VOID or NaN throughout. The batch must then
             hold `patch_id` (B,). None: every patch keeps it.
+        program: `plain` or `compiled`.
     """
-    make = _TARGETS[name]
+    values_of, field = program(_TARGETS[name]), schema.TARGETS[name].feature
     if labelled is None:
-        return make
+        return lambda batch: {name: values_of(batch[field])}
     initialise = tf.lookup.KeyValueTensorInitializer(tf.constant(labelled), tf.ones(len(labelled), tf.bool))
     keeps_label = tf.lookup.StaticHashTable(initialise, default_value=False)
 
     def apply(batch: Batch) -> Batch:
-        values = make(batch)[name]
+        values = values_of(batch[field])
         keeps = tf.reshape(keeps_label.lookup(batch["patch_id"]), (-1, *[1] * (values.shape.rank - 1)))
         return {name: tf.where(keeps, values, schema.VOID if values.dtype.is_integer else np.nan)}
 
@@ -186,46 +236,33 @@ def _in_order(entries: Sequence) -> dict[int, int]:
     return {entry.code: index for index, entry in enumerate(entries)}
 
 
-def _ids_of_codes(target: str, ids: Mapping[int, int]) -> Operation:
+def _ids_of_codes(ids: Mapping[int, int]) -> Callable[[tf.Tensor], tf.Tensor]:
     table = np.full(max(256, 1 + max(CORINE_NO_DATA)), schema.VOID, "int32")  # stored codes are checked to lie below
     table[list(ids)] = list(ids.values())
-    field = schema.TARGETS[target].feature
-
-    def apply(batch: Batch) -> Batch:
-        return {target: tf.gather(table, tf.cast(batch[field], tf.int32))}
-
-    return apply
+    return lambda codes: tf.gather(table, tf.cast(codes, tf.int32))
 
 
-def _cast(target: str, dtype: tf.DType) -> Operation:
-    field = schema.TARGETS[target].feature
-
-    def apply(batch: Batch) -> Batch:
-        return {target: tf.cast(batch[field], dtype)}
-
-    return apply
+def _cast(dtype: tf.DType) -> Callable[[tf.Tensor], tf.Tensor]:
+    return lambda values: tf.cast(values, dtype)
 
 
-def _top_class(batch: Batch) -> Batch:
-    fractions = batch["land_cover_fractions"]
+def _top_class(fractions: tf.Tensor) -> tf.Tensor:
     top = tf.argmax(fractions, axis=-1, output_type=tf.int32)
-    return {"land_cover": tf.where(_has_cover(fractions), top, schema.VOID)}
+    return tf.where(_has_cover(fractions), top, schema.VOID)
 
 
-def _fractions(batch: Batch) -> Batch:
-    fractions = batch["land_cover_fractions"]
-    fractions = tf.where(_has_cover(fractions)[:, tf.newaxis], fractions, np.nan)
-    return {"land_cover_fractions": tf.cast(fractions, tf.float32)}
+def _fractions(fractions: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.where(_has_cover(fractions)[:, tf.newaxis], fractions, np.nan), tf.float32)
 
 
-def _elevation(batch: Batch) -> Batch:
+def _elevation(dem: tf.Tensor) -> tf.Tensor:
     """Metres above the mean of what is there of the patch (of a crop: above the crop's mean), NaN without data."""
-    stored = batch["dem"][..., 0]
+    stored = dem[..., 0]
     valid = tf.not_equal(stored, schema.DEM_NO_DATA)
     metres = tf.where(valid, tf.cast(stored, tf.float32), 0.0)
     axes = {"axis": (1, 2), "keepdims": True}
     mean = tf.math.divide_no_nan(tf.reduce_sum(metres, **axes), tf.reduce_sum(tf.cast(valid, tf.float32), **axes))
-    return {"elevation": tf.where(valid, metres - mean, np.nan)}
+    return tf.where(valid, metres - mean, np.nan)
 
 
 def _has_cover(fractions: tf.Tensor) -> tf.Tensor:
@@ -233,15 +270,15 @@ def _has_cover(fractions: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(fractions, axis=-1) > 0
 
 
-_TARGETS: Mapping[str, Operation] = {
-    "climate_zone": _ids_of_codes("climate_zone", _in_order(schema.CLIMATE_ZONES)),
-    "land_cover_map": _ids_of_codes("land_cover_map", _in_order(schema.LAND_COVER)),
-    "reference_map": _ids_of_codes("reference_map", class_of_code()),
+_TARGETS: Mapping[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "climate_zone": _ids_of_codes(_in_order(schema.CLIMATE_ZONES)),
+    "land_cover_map": _ids_of_codes(_in_order(schema.LAND_COVER)),
+    "reference_map": _ids_of_codes(class_of_code()),
     "land_cover": _top_class,
     "land_cover_fractions": _fractions,
-    "season": _cast("season", tf.float32),
-    "geocluster": _cast("geocluster", tf.int32),
-    "labels": _cast("labels", tf.float32),
+    "season": _cast(tf.float32),
+    "geocluster": _cast(tf.int32),
+    "labels": _cast(tf.float32),
     "elevation": _elevation,
 }
 

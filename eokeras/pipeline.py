@@ -23,6 +23,8 @@ from eokeras.errors import InvalidArgumentError, RecordsError, check_choice, che
 from eokeras.label_choice import choose_patches
 from eokeras.serialised import serialised_cells, serialised_patches
 
+_WORTH_COMPILING = 256  # patches: reading them a few times takes longer than compiling what is done to their pixels
+
 SHORTCUTS = {
     ("lonlat", "geocluster"): "clusters are made from longitude and latitude",
     ("era5", "climate_zone"): "weather reveals place and date",
@@ -165,7 +167,9 @@ def make_dataset(
     parse, change = ops.parse(fields, record_schema.stored_bands), augment
     if dates > 1:
         parse, change = _parse_dates(parse), augment and _augment_dates(augment)
-    finish = _finish(record_schema, channels, targets, calibrate, masks, presence, metadata, labelled)
+    patches = int(choice.chosen.sum()) if choice else record_schema.splits[split]
+    program = ops.compiled if patches >= _WORTH_COMPILING else ops.plain
+    finish = _finish(record_schema, channels, targets, calibrate, masks, presence, metadata, labelled, program)
 
     def read(serialised, *draws):
         batch = parse(serialised)
@@ -251,18 +255,23 @@ def _stored_fields(name: str, channels) -> tuple[str, ...]:
     return ops.s2_groups_of(channels) if name == "s2" else schema.INPUTS.get(name, (name,))
 
 
-def _finish(records, channels, targets, calibrate, masks, presence, metadata, labelled):
-    """Composes parsed fields -> (inputs, targets[, metadata])."""
-    operations = [ops.make_target(name, labelled.get(name)) for name in targets]
+def _finish(records, channels, targets, calibrate, masks, presence, metadata, labelled, program):
+    """Composes parsed fields -> (inputs, targets[, metadata]); what is done to pixels as a `program`."""
+
+    def by(field):
+        return program if field in schema.RASTERS else ops.plain
+
+    operations = [ops.make_target(name, labelled.get(name), by(schema.TARGETS[name].feature)) for name in targets]
     names = list(channels)
     for name, chosen in channels.items():
         constants = calibrate and calibration_for_records(name, calibrate, records, chosen)
         if name == "s2":
-            operations.append(ops.assemble_s2(chosen, constants, records.stored_bands))
+            operations.append(ops.assemble_s2(chosen, constants, records.stored_bands, program))
         else:
-            operations.append(ops.calibrate(name, chosen, constants, records[name].channels))
+            (field,) = _stored_fields(name, chosen)
+            operations.append(ops.calibrate(name, chosen, constants, records[name].channels, by(field)))
     if masks and "s1" in channels:
-        operations.append(ops.valid_mask("s1", channels["s1"], records["s1"].channels))
+        operations.append(ops.valid_mask("s1", channels["s1"], records["s1"].channels, program))
         names.append("s1_mask")
     if presence:
         fields = {modality_of(name): _stored_fields(name, chosen)[0] for name, chosen in channels.items()}

@@ -26,6 +26,15 @@ LAND_COVER_COLUMNS = [entry.column for entry in eo.ben_ge.schema.LAND_COVER]
 ERA5 = ("temperature", "wind-u", "wind-v", "relhumidity")
 
 
+@pytest.fixture(params=["plain", "compiled"])
+def program(request, monkeypatch):
+    """Pixels are worked on operation by operation, as in few patches, and by compiled programs, as in many."""
+    monkeypatch.setattr("eokeras.pipeline._WORTH_COMPILING", 0 if request.param == "compiled" else 10**9)
+
+
+in_both_programs = pytest.mark.usefixtures("program")
+
+
 def dataset(records, split="train", inputs=ALL_INPUTS, targets=(), **options):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # shortcuts are meant here
@@ -74,6 +83,7 @@ def read_rows(path):
         return {row["patch_id"]: row for row in csv.DictReader(file)}
 
 
+@in_both_programs
 @pytest.mark.parametrize("name", ["ben-ge-mini", "bigearthnet-mini"])
 def test_equals_the_tutorials_preprocessing_on_real_pixels(real_data, tmp_path, name):
     tree = real_data / name
@@ -121,6 +131,7 @@ def check_map_and_tables(tree, patch_id, patch):
 # ---- known values --------------------------------------------------------------------------------------------------
 
 
+@in_both_programs
 def test_stored_numbers_come_back_exactly(known_records):
     targets = ("climate_zone", "land_cover_map", "land_cover_fractions", "season", "geocluster", "labels")
     patches = every_patch(
@@ -145,6 +156,7 @@ def test_stored_numbers_come_back_exactly(known_records):
         assert found["epsg"] == features["epsg"]
 
 
+@in_both_programs
 def test_standardised_by_the_training_patches_alone(known_records):
     schema = eo.load_schema(known_records.path)
     train_ids = by_patch(dataset(known_records.path, metadata=("patch_id",)))
@@ -159,6 +171,7 @@ def test_standardised_by_the_training_patches_alone(known_records):
     np.testing.assert_allclose(standardised.std((0, 1, 2)), 1, atol=1e-4)
 
 
+@in_both_programs
 def test_bands_by_name_in_the_order_asked_for(known_records):
     chosen = ("B12", "B04", "B01")
     canonical = every_patch(known_records.path, inputs=("s2", "s1"))
@@ -169,6 +182,7 @@ def test_bands_by_name_in_the_order_asked_for(known_records):
         np.testing.assert_array_equal(patch["s1"], canonical[patch_id]["s1"][..., ::-1])
 
 
+@in_both_programs
 def test_resampling_is_gdals_bilinear_to_one_digital_number(known_records):
     patches = every_patch(known_records.path, inputs=("s2",), calibrate=None)
     for patch_id in list(patches)[:3]:
@@ -179,6 +193,7 @@ def test_resampling_is_gdals_bilinear_to_one_digital_number(known_records):
             assert np.abs(difference).max() <= 1.0
 
 
+@in_both_programs
 def test_missing_backscatter_is_replaced_and_masked(known_records):
     low, middle, high = 0.0, 0.5, 1.0
     patches = every_patch(known_records.path, inputs=("s1",), calibrate="tutorial", masks=True)
@@ -239,6 +254,7 @@ def test_a_cache_file_serves_its_own_split_only(known_records, tmp_path):
     assert len(ids["test"]) == 3
 
 
+@in_both_programs
 def test_patches_without_land_cover_have_no_label(tmp_path):
     patch_id = next(iter(write_tree(tmp_path / "tree", 3)))
     path = tmp_path / "tree" / "esaworldcover" / f"{patch_id}_esaworldcover.tif"
@@ -282,6 +298,7 @@ def test_augmentation_moves_inputs_and_maps_together(known_records):
     assert moved > 0
 
 
+@in_both_programs
 def test_a_crop_is_a_window_of_the_patch_on_the_10_m_grid(known_records):
     names = {"inputs": ("s2", "s1"), "targets": ("land_cover_map",), "metadata": ("patch_id",), "calibrate": None}
     whole = every_patch(known_records.path, **names)

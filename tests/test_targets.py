@@ -143,9 +143,10 @@ def test_elevation_is_metres_above_the_mean_of_the_patch(known_records):
         np.testing.assert_allclose(elevation, heights - heights.mean(), atol=2e-3)
 
 
-def test_elevation_by_hand_with_holes():
+@pytest.mark.parametrize("program", [eo.ops.plain, eo.ops.compiled])
+def test_elevation_by_hand_with_holes(program):
     stored = np.array([[[10, 20], [30, DEM_NO_DATA]], [[DEM_NO_DATA] * 2] * 2, [[4800] * 2] * 2], "int16")[..., None]
-    found = check_op(eo.ops.make_target("elevation"), {"dem": stored})["elevation"]
+    found = check_op(eo.ops.make_target("elevation", program=program), {"dem": stored})["elevation"]
     nan = np.nan
     np.testing.assert_array_equal(found, np.float32([[[-10, 0], [10, nan]], [[nan] * 2] * 2, [[0] * 2] * 2]))
 
