@@ -2,19 +2,17 @@
 
 Each takes a batch of stored fields (a dict, unchanged) and returns a dict of the entries it
 makes. They work on batches: parsing, resampling and arithmetic cost less per patch that way.
-What is done to every pixel is a function of tensors and constants, which a `Program` binds: as it is (`plain`), or
-compiled by XLA, which passes over memory once where TensorFlow's operations pass several times (`compiled`).
+What is done to every pixel is run by `programs.run`, which may compile it.
 Letters: B batch, H rows, W columns, C channels.
 """
 
-import functools
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 
 import numpy as np
 import tensorflow as tf
 
-from eokeras import calibration
+from eokeras import calibration, programs
 from eokeras.ben_ge import schema
 from eokeras.ben_ge.corine import CORINE_NO_DATA, class_of_code
 from eokeras.ben_ge.input_names import MASK, modality_of, presence_name
@@ -22,8 +20,6 @@ from eokeras.calibration import Calibration
 
 Batch = dict[str, tf.Tensor]
 Operation = Callable[[Batch], Batch]
-Program = Callable[..., Callable[..., tf.Tensor]]
-"""(function of tensors and constants, constants) -> function of tensors."""
 
 _TENSORFLOW = SimpleNamespace(
     where=tf.where, isnan=tf.math.is_nan, isinf=tf.math.is_inf, minimum=tf.minimum, maximum=tf.maximum
@@ -31,17 +27,6 @@ _TENSORFLOW = SimpleNamespace(
 Bands = Mapping[str, Sequence[str]]
 _ALL_BANDS: Bands = {name: raster.bands for name, raster in schema.RASTERS.items()}
 _GRID_M = schema.RASTERS["s2_10m"].gsd_m  # ground sampling distance of the common grid
-
-
-def plain(function: Callable, *constants: Hashable) -> Callable[..., tf.Tensor]:
-    """A function of tensors whose last arguments are `constants`, run operation by operation."""
-    return lambda *tensors: function(*tensors, *constants)
-
-
-@functools.lru_cache(maxsize=128)  # the same program is compiled once in a process, whoever reads with it
-def compiled(function: Callable, *constants: Hashable) -> Callable[..., tf.Tensor]:
-    """The same as one program of XLA, which is compiled for every shape of a batch: half a second each."""
-    return tf.function(plain(function, *constants), jit_compile=True, autograph=False)
 
 
 def parse(fields: Sequence[str], stored_bands: Bands = _ALL_BANDS) -> Callable[[tf.Tensor], Batch]:
@@ -99,32 +84,28 @@ def _enlarge(raster: tf.Tensor, factor: int, axis: int) -> tf.Tensor:
     return tf.reshape(tf.stack(parts, axis + 1), [-1, *size[1:]])
 
 
-def assemble_s2(
-    bands: Sequence[str],
-    calibrated: Calibration | None,
-    stored_bands: Bands = _ALL_BANDS,
-    program: Program = plain,
-) -> Operation:
+def assemble_s2(bands: Sequence[str], calibrated: Calibration | None, stored_bands: Bands = _ALL_BANDS) -> Operation:
     """Makes `s2` (B, 120, 120, C) float32 from the stored groups.
 
     Args:
         bands: band names in the order wanted.
         calibrated: calibration of exactly these bands, or None to keep stored numbers.
         stored_bands: stored group -> its bands, as for `parse`.
-        program: `plain` or `compiled`.
     """
     groups = s2_groups_of(bands)
     stored = [band for name in groups for band in stored_bands[name]]
     order = tuple(stored.index(band) for band in bands)
-    # Programs of their own: in one with the last step XLA would enlarge a pixel anew for every band that it passes by.
-    coarse = {name: schema.RASTERS[name].gsd_m for name in groups if schema.RASTERS[name].gsd_m > _GRID_M}
-    enlarge = {name: program(resample_to_10m, gsd_m) for name, gsd_m in coarse.items()}
-    finish = program(_in_channels, order, calibrated, False)
 
     def apply(batch: Batch) -> Batch:
-        return {"s2": finish([enlarge[name](batch[name]) if name in enlarge else batch[name] for name in groups])}
+        # Programs of their own: in one with the last step XLA would enlarge a pixel anew for every band it passes by.
+        rasters = [_on_grid(batch[name], schema.RASTERS[name].gsd_m) for name in groups]
+        return {"s2": programs.run(_in_channels, (rasters,), order, calibrated, False)}
 
     return apply
+
+
+def _on_grid(raster: tf.Tensor, gsd_m: int) -> tf.Tensor:
+    return raster if gsd_m == _GRID_M else programs.run(resample_to_10m, (raster,), gsd_m)
 
 
 def _in_channels(
@@ -146,11 +127,7 @@ def s2_groups_of(bands: Sequence[str]) -> tuple[str, ...]:
 
 
 def calibrate(
-    name: str,
-    channels: Sequence[str],
-    calibrated: Calibration | None,
-    held: Sequence[str] | None = None,
-    program: Program = plain,
+    name: str, channels: Sequence[str], calibrated: Calibration | None, held: Sequence[str] | None = None
 ) -> Operation:
     """Makes the float32 input `name` (B, ..., C) from its one stored field.
 
@@ -159,32 +136,29 @@ def calibrate(
         channels: channel names in the order wanted.
         calibrated: calibration of exactly these channels, or None to keep stored numbers.
         held: the channels that the records hold, in their order; by default all.
-        program: `plain` or `compiled`.
     """
     (field,) = schema.INPUTS.get(name, (name,))
     held = schema.CHANNELS[name] if held is None else held
     order = tuple(held.index(channel) for channel in channels)
     has_missing = (schema.RASTERS.get(field) or schema.SCALARS[field]).dtype.startswith("float")
-    finish = program(_in_channels, order, calibrated, has_missing)
 
     def apply(batch: Batch) -> Batch:
         values = batch[field]
-        if values.shape.rank == 1:  # a number per patch
-            values = values[:, tf.newaxis]
-        return {name: finish([values])}
+        if values.shape.rank == 4:
+            return {name: programs.run(_in_channels, ([values],), order, calibrated, has_missing)}
+        values = values[:, tf.newaxis] if values.shape.rank == 1 else values  # numbers of a patch
+        return {name: _in_channels([values], order, calibrated, has_missing)}
 
     return apply
 
 
-def valid_mask(
-    raster: str, channels: Sequence[str], held: Sequence[str] | None = None, program: Program = plain
-) -> Operation:
-    """Makes `<raster>_mask` (B, H, W, C) float32: 1 where the stored number is finite, else 0; the rest as above."""
+def valid_mask(raster: str, channels: Sequence[str], held: Sequence[str] | None = None) -> Operation:
+    """Makes `<raster>_mask` (B, H, W, C) float32: 1 where the stored number is finite, else 0; `held` as above."""
     held = schema.CHANNELS[raster] if held is None else held
-    mask = program(_finite, tuple(held.index(channel) for channel in channels))
+    order = tuple(held.index(channel) for channel in channels)
 
     def apply(batch: Batch) -> Batch:
-        return {f"{raster}{MASK}": mask(batch[raster])}
+        return {f"{raster}{MASK}": programs.run(_finite, (batch[raster],), order)}
 
     return apply
 
@@ -208,23 +182,26 @@ def present(name: str, field: str) -> Operation:
     return apply
 
 
-def make_target(name: str, labelled: Sequence[str] | None = None, program: Program = plain) -> Operation:
+def make_target(name: str, labelled: Sequence[str] | None = None) -> Operation:
     """Makes the target `name`: class ids int32 with VOID where there is none, float32 else.
 
     Args:
         name: of the target.
         labelled: ids of the patches that keep their label; all others get VOID or NaN throughout. The batch must then
             hold `patch_id` (B,). None: every patch keeps it.
-        program: `plain` or `compiled`.
     """
-    values_of, field = program(_TARGETS[name]), schema.TARGETS[name].feature
+    make, field = _TARGETS[name], schema.TARGETS[name].feature
+
+    def values_of(batch: Batch) -> tf.Tensor:
+        return programs.run(make, (batch[field],)) if field in schema.RASTERS else make(batch[field])
+
     if labelled is None:
-        return lambda batch: {name: values_of(batch[field])}
+        return lambda batch: {name: values_of(batch)}
     initialise = tf.lookup.KeyValueTensorInitializer(tf.constant(labelled), tf.ones(len(labelled), tf.bool))
     keeps_label = tf.lookup.StaticHashTable(initialise, default_value=False)
 
     def apply(batch: Batch) -> Batch:
-        values = values_of(batch[field])
+        values = values_of(batch)
         keeps = tf.reshape(keeps_label.lookup(batch["patch_id"]), (-1, *[1] * (values.shape.rank - 1)))
         return {name: tf.where(keeps, values, schema.VOID if values.dtype.is_integer else np.nan)}
 

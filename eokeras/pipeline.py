@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from eokeras import ops
+from eokeras import ops, programs
 from eokeras.augment.composition import fold
 from eokeras.ben_ge import schema
 from eokeras.ben_ge.input_names import modality_of, presence_name, split_view, view_count, view_name
@@ -168,15 +168,15 @@ def make_dataset(
     if dates > 1:
         parse, change = _parse_dates(parse), augment and _augment_dates(augment)
     patches = int(choice.chosen.sum()) if choice else record_schema.splits[split]
-    program = ops.compiled if patches >= _WORTH_COMPILING else ops.plain
-    finish = _finish(record_schema, channels, targets, calibrate, masks, presence, metadata, labelled, program)
+    finish = _finish(record_schema, channels, targets, calibrate, masks, presence, metadata, labelled)
 
     def read(serialised, *draws):
-        batch = parse(serialised)
-        if change is not None:  # before resampling: fewer and smaller numbers to move
-            batch = change(batch, fold(seed_of_batch(*draws), 0))
-        parts = _finish_views(finish)(batch) if view_count(batch) else finish(batch)
-        return parts if mix is None else (*mix(*parts[:2], fold(seed_of_batch(*draws), 1)), *parts[2:])
+        with programs.compiling(patches >= _WORTH_COMPILING):
+            batch = parse(serialised)
+            if change is not None:  # before resampling: fewer and smaller numbers to move
+                batch = change(batch, fold(seed_of_batch(*draws), 0))
+            parts = _finish_views(finish)(batch) if view_count(batch) else finish(batch)
+            return parts if mix is None else (*mix(*parts[:2], fold(seed_of_batch(*draws), 1)), *parts[2:])
 
     dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
     dataset.recipe = recipe
@@ -255,23 +255,18 @@ def _stored_fields(name: str, channels) -> tuple[str, ...]:
     return ops.s2_groups_of(channels) if name == "s2" else schema.INPUTS.get(name, (name,))
 
 
-def _finish(records, channels, targets, calibrate, masks, presence, metadata, labelled, program):
-    """Composes parsed fields -> (inputs, targets[, metadata]); what is done to pixels as a `program`."""
-
-    def by(field):
-        return program if field in schema.RASTERS else ops.plain
-
-    operations = [ops.make_target(name, labelled.get(name), by(schema.TARGETS[name].feature)) for name in targets]
+def _finish(records, channels, targets, calibrate, masks, presence, metadata, labelled):
+    """Composes parsed fields -> (inputs, targets[, metadata])."""
+    operations = [ops.make_target(name, labelled.get(name)) for name in targets]
     names = list(channels)
     for name, chosen in channels.items():
         constants = calibrate and calibration_for_records(name, calibrate, records, chosen)
         if name == "s2":
-            operations.append(ops.assemble_s2(chosen, constants, records.stored_bands, program))
+            operations.append(ops.assemble_s2(chosen, constants, records.stored_bands))
         else:
-            (field,) = _stored_fields(name, chosen)
-            operations.append(ops.calibrate(name, chosen, constants, records[name].channels, by(field)))
+            operations.append(ops.calibrate(name, chosen, constants, records[name].channels))
     if masks and "s1" in channels:
-        operations.append(ops.valid_mask("s1", channels["s1"], records["s1"].channels, program))
+        operations.append(ops.valid_mask("s1", channels["s1"], records["s1"].channels))
         names.append("s1_mask")
     if presence:
         fields = {modality_of(name): _stored_fields(name, chosen)[0] for name, chosen in channels.items()}

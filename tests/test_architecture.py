@@ -32,6 +32,7 @@ ROOMS = (
     "ben_ge.splits",
     "ben_ge.builder",
     "ben_ge.inspection",
+    "programs",
     "calibration",
     "ops",
     "layers",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from eokeras import programs
 from eokeras.augment.missing import present_fields
 from eokeras.ben_ge.input_names import view_count, view_name
 from eokeras.errors import InvalidArgumentError
@@ -102,7 +103,12 @@ def _where(name, chosen, changed, values):
             f"`augmentation` must keep shapes to be applied sometimes. Received: one that makes {name!r} of "
             f"{tuple(changed.shape[1:])} from {tuple(values.shape[1:])}."
         )
-    return tf.where(tf.reshape(chosen, (-1, *[1] * (values.shape.rank - 1))), changed, values)
+    chosen = tf.reshape(chosen, (-1, *[1] * (values.shape.rank - 1)))
+    return (
+        programs.run(tf.where, (chosen, changed, values))
+        if values.shape.rank >= 3
+        else tf.where(chosen, changed, values)
+    )
 
 
 def views(*augmentations: Augmentation) -> Augmentation:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
+from eokeras import programs
 from eokeras.augment.composition import Augmentation, Batch, batch_size, by_field
 from eokeras.augment.missing import IMAGES, check_fields, filling, present_fields
 from eokeras.errors import InvalidArgumentError, check_number
@@ -42,7 +43,7 @@ def drop_bands(rate: float = 0.2, fields: Sequence[str] = IMAGES, statistics: Ma
     def change(name: str, values: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         draws = tf.random.stateless_uniform((tf.shape(values)[0], 1, 1, values.shape[-1]), seed)
         kept = (draws >= rate) | tf.equal(draws, tf.reduce_max(draws, axis=-1, keepdims=True))
-        return tf.where(kept, values, filling(name, values, statistics))
+        return programs.run(tf.where, (kept, values, filling(name, values, statistics)))
 
     return by_field(fields, "drop_bands", change)
 
@@ -89,7 +90,7 @@ def cutout(edge: float = 0.25, fields: Sequence[str] = IMAGES, statistics: Mappi
             values = batch[name]
             rows, columns = tf.unstack(tf.repeat(inside, values.shape[1] // cells, axis=-1), num=2)
             hidden = rows[:, :, tf.newaxis, tf.newaxis] & columns[:, tf.newaxis, :, tf.newaxis]
-            changed[name] = tf.where(hidden, filling(name, values, statistics), values)
+            changed[name] = programs.run(tf.where, (hidden, filling(name, values, statistics), values))
         return changed
 
     return apply

@@ -5,6 +5,7 @@ Letters: B batch, H rows, W columns, C channels.
 
 import tensorflow as tf
 
+from eokeras import programs
 from eokeras.augment.composition import Augmentation, Batch, batch_size
 from eokeras.ben_ge import schema
 from eokeras.errors import InvalidArgumentError
@@ -64,6 +65,11 @@ def _window(name: str, values: tf.Tensor, corners: tf.Tensor, size: int) -> tf.T
     per_cell = stored[0] * _STEP // _PATCH  # pixels of this raster along one 60 m pixel
     inside = tf.range(size // _STEP * per_cell)
     rows, columns = (first[:, tf.newaxis] * per_cell + inside for first in tf.unstack(corners, num=2))
+    return programs.run(_pixels, (values, rows, columns))
+
+
+def _pixels(values: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """Those of `values` (B, H, W[, C]) in some rows (B, R) and columns (B, S)."""
     return tf.gather(tf.gather(values, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
 
 
@@ -101,7 +107,10 @@ def dihedral() -> Augmentation:
 
     def apply(batch: Batch, seed: tf.Tensor) -> Batch:
         draws = tf.random.stateless_uniform((3, batch_size(batch)), seed, maxval=2, dtype=tf.int32) == 1
-        return {name: _move(values, draws) if values.shape.rank >= 3 else values for name, values in batch.items()}
+        return {
+            name: programs.run(_move, (values, draws)) if values.shape.rank >= 3 else values
+            for name, values in batch.items()
+        }
 
     return apply
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from eokeras import programs
 from eokeras.augment.composition import fold
 from eokeras.ben_ge import schema
 from eokeras.ben_ge.input_names import MASK, PRESENT, view_count
@@ -55,10 +56,12 @@ def mixup(alpha: float = 0.2) -> Mixing:
         inputs, targets = _checked(inputs, targets)
         share = _beta(alpha, seed, _size(inputs))
         mixed = {
-            name: _both(values) if name.endswith((MASK, PRESENT)) else _mean(values, share)
+            name: programs.run(_both, (values,))
+            if name.endswith((MASK, PRESENT))
+            else programs.run(_mean, (values, share))
             for name, values in inputs.items()
         }
-        return mixed, {name: _mean(values, share) for name, values in targets.items()}
+        return mixed, {name: programs.run(_mean, (values, share)) for name, values in targets.items()}
 
     return apply
 
@@ -101,7 +104,7 @@ def cutmix(alpha: float = 1.0) -> Mixing:
         inputs, scenes = _checked(inputs, scenes)
 
         def mix(values: tf.Tensor) -> tf.Tensor:
-            return _pasted(values, inside) if values.shape.rank >= 3 else _mean(values, share)
+            return programs.run(_pasted, (values, inside)) if values.shape.rank >= 3 else _mean(values, share)
 
         return {name: mix(values) for name, values in inputs.items()}, {
             name: mix(values) for name, values in (targets | scenes).items()

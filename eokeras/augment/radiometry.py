@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from eokeras import programs
 from eokeras.augment.composition import Augmentation, Batch, batch_size, by_field, fold
 from eokeras.augment.missing import (
     IMAGES,
@@ -71,11 +72,14 @@ def reflectance_jitter(
             draws = tf.random.stateless_uniform((2, batch_size(batch), 1, 1, channels), own_seed, -1.0, 1.0)
             g, o = gain * draws[0], offset * draws[1]
             # ((number * scale + base) (1 + g) + o - base) / scale
-            numbers = tf.cast(stored, tf.float32) * (1 + g) + (base * g + o) / scale
-            changed[name] = restore(name, numbers, stored, is_missing(name, stored))
+            changed[name] = programs.run(_scaled, (stored, 1 + g, (base * g + o) / scale), name)
         return changed
 
     return apply
+
+
+def _scaled(stored: tf.Tensor, factor: tf.Tensor, summand: tf.Tensor, name: str) -> tf.Tensor:
+    return restore(name, tf.cast(stored, tf.float32) * factor + summand, stored, is_missing(name, stored))
 
 
 def _scale_and_offset(reflectance: Mapping | None) -> tuple[float, float]:
@@ -122,7 +126,8 @@ def backscatter_jitter(gain_db: float = 1.0, by_channel: bool = False, fields: S
     def change(name: str, stored: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         _check_decibels(name, stored)
         shape = (tf.shape(stored)[0], 1, 1, stored.shape[-1] if by_channel else 1)
-        return stored + tf.cast(tf.random.stateless_uniform(shape, seed, -gain_db, gain_db), stored.dtype)
+        drawn = tf.cast(tf.random.stateless_uniform(shape, seed, -gain_db, gain_db), stored.dtype)
+        return programs.run(tf.add, (stored, drawn))
 
     return by_field(fields, "backscatter_jitter", change)
 
@@ -155,9 +160,13 @@ def speckle(looks: float = 4.0, fields: Sequence[str] = ("s1",)) -> Augmentation
     def change(name: str, stored: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         _check_decibels(name, stored)
         power = tf.random.stateless_gamma(tf.shape(stored), seed, alpha=looks, beta=looks)
-        return stored + tf.cast(10 / np.log(10) * tf.math.log(power), stored.dtype)
+        return programs.run(_amplified, (stored, power))
 
     return by_field(fields, "speckle", change)
+
+
+def _amplified(decibels: tf.Tensor, power: tf.Tensor) -> tf.Tensor:
+    return decibels + tf.cast(10 / np.log(10) * tf.math.log(power), decibels.dtype)
 
 
 def _check_decibels(name: str, values: tf.Tensor) -> None:
