@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from eokeras.programs import compiling
+
 
 def to_numpy(structure):
     """The same structure with NumPy arrays as leaves (keys sorted where it is a dict)."""
@@ -141,7 +143,8 @@ def count_trainable(model):
 def check_op(op, example):
     """Checks a dict -> dict function for `Dataset.map` on one example; returns its output as NumPy.
 
-    Leaves its input as it is; eager equals mapped; dtypes and shapes are those of `element_spec`.
+    Leaves its input as it is; eager equals mapped, operation by operation and as programs of XLA; dtypes and shapes
+    are those of `element_spec`.
     """
     tensors = {name: tf.convert_to_tensor(value) for name, value in example.items()}
     given = dict(tensors)
@@ -149,7 +152,14 @@ def check_op(op, example):
     assert tensors.keys() == given.keys(), "the operation changed its input"
     assert all(tensors[name] is given[name] for name in given), "the operation changed its input"
 
-    mapped = tf.data.Dataset.from_tensors(tensors).map(op)
+    for is_compiled in (False, True):
+        with compiling(is_compiled):
+            mapped = tf.data.Dataset.from_tensors(tensors).map(op)
+        _assert_maps_to(mapped, eager)
+    return {name: value.numpy() for name, value in eager.items()}
+
+
+def _assert_maps_to(mapped, eager):
     (element,) = mapped
     assert element.keys() == eager.keys() == mapped.element_spec.keys()
     for name, spec in mapped.element_spec.items():
@@ -160,4 +170,3 @@ def check_op(op, example):
             np.testing.assert_array_equal(element[name].numpy(), eager[name].numpy())
         else:
             np.testing.assert_allclose(element[name].numpy(), eager[name].numpy(), rtol=1e-6, atol=1e-6)
-    return {name: value.numpy() for name, value in eager.items()}
