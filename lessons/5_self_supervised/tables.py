@@ -1,6 +1,7 @@
 """From the runs of experiment.py to the tables of results.json."""
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 
 import numpy as np
 from contestants import ARCHITECTURES, METHODS, SCRATCH, TARGET
@@ -82,6 +83,12 @@ def pools_table(runs: Runs, pools: Sequence[float]) -> dict:
     return table
 
 
+def mean_by_epoch(losses: Sequence[Sequence[float]]) -> list[float]:
+    """Mean over the worlds whose run came so far: the guard ends a collapsed one early."""
+    rows = zip_longest(*losses)
+    return [round(float(np.mean([loss for loss in row if loss is not None])), 4) for row in rows]
+
+
 def pretraining_table(cards: Mapping[str, Sequence[dict]], batch_size: int) -> dict:
     """Method -> what pretraining took, and what its guard saw at the end; means over worlds."""
     table: dict = {"chance_loss": chance_loss(batch_size)}
@@ -89,7 +96,7 @@ def pretraining_table(cards: Mapping[str, Sequence[dict]], batch_size: int) -> d
         watched = found[0]["watched"]
         table[name] = {
             "seconds": float(np.median([card["seconds"] for card in found])),
-            "loss": np.mean([card["loss"] for card in found], axis=0).round(4).tolist(),
+            "loss": mean_by_epoch([card["loss"] for card in found]),
             "collapsed": [card["collapsed"] for card in found if card["collapsed"]],
             "at_the_end": {key: float(np.mean([card["watched"][key][-1] for card in found])) for key in watched},
         }

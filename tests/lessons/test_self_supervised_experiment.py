@@ -117,3 +117,7 @@ def test_pretraining_is_told_beside_chance(lesson):
     assert table["SimCLR"]["seconds"] == 20.0
     assert table["SimCLR"]["loss"] == [4.0, 2.0]
     assert table["SimCLR"]["at_the_end"] == {"matching_accuracy": 0.5}
+
+
+def test_loss_by_epoch_is_of_the_runs_that_came_so_far(lesson):
+    assert sys.modules["tables"].mean_by_epoch([[3.0, 1.0], [1.0, 0.0, 0.0]]) == [2.0, 0.5, 0.0]
