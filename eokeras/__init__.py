@@ -16,6 +16,7 @@ _NAMES = {
     "count_labels": "eokeras.label_counts",
     "load_schema": "eokeras.ben_ge.records",
     "export": "eokeras.saved_model",
+    "from_stored": "eokeras.stored_inputs",
 }
 _MODULES = (
     "augment",

@@ -152,6 +152,21 @@ def calibrate(
     return apply
 
 
+def stored(name: str, channels: Sequence[str], held: Sequence[str]) -> Operation:
+    """Makes the raster `name` (B, H, W, C) as it is stored, in its dtype; arguments as of `calibrate`."""
+    order = tuple(held.index(channel) for channel in channels)
+
+    def apply(batch: Batch) -> Batch:
+        in_order = order == tuple(range(len(held)))
+        return {name: batch[name] if in_order else programs.run(_taken, (batch[name],), order)}
+
+    return apply
+
+
+def _taken(values: tf.Tensor, order: Sequence[int]) -> tf.Tensor:
+    return tf.gather(values, order, axis=-1)
+
+
 def valid_mask(raster: str, channels: Sequence[str], held: Sequence[str] | None = None) -> Operation:
     """Makes `<raster>_mask` (B, H, W, C) float32: 1 where the stored number is finite, else 0; `held` as above."""
     held = schema.CHANNELS[raster] if held is None else held
@@ -164,7 +179,7 @@ def valid_mask(raster: str, channels: Sequence[str], held: Sequence[str] | None 
 
 
 def _finite(values: tf.Tensor, order: Sequence[int]) -> tf.Tensor:
-    return tf.cast(tf.math.is_finite(tf.gather(values, order, axis=-1)), tf.float32)
+    return tf.cast(tf.math.is_finite(_taken(values, order)), tf.float32)
 
 
 def present(name: str, field: str) -> Operation:

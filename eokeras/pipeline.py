@@ -80,7 +80,8 @@ def make_dataset(
         batch_size: patches per batch; the last batch may hold fewer.
         bands: input -> channel names in the order wanted, e.g. `{"s1": ("VH", "VV")}`.
         calibrate: "standardise" (training statistics), "tutorial" (fixed ranges to [0, 1]), or
-            None (stored numbers). Missing backscatter and heights: see `eokeras.calibration`.
+            None (stored numbers; at stored resolution in their stored dtypes, so that the least is moved: see
+            `eokeras.from_stored`). Missing backscatter and heights: see `eokeras.calibration`.
         resolution: "10m", or "stored": then `s2` comes as `s2_10m` (B, 120, 120, 4),
             `s2_20m` (B, 60, 60, 6) and `s2_60m` (B, 20, 20, 2).
         masks: adds the input `s1_mask` (B, H, W, C) float32, 0 where backscatter is missing.
@@ -168,7 +169,8 @@ def make_dataset(
     if dates > 1:
         parse, change = _parse_dates(parse), augment and _augment_dates(augment)
     patches = int(choice.chosen.sum()) if choice else record_schema.splits[split]
-    finish = _finish(record_schema, channels, targets, calibrate, masks, presence, metadata, labelled)
+    as_stored = calibrate is None and resolution == "stored"
+    finish = _finish(record_schema, channels, targets, calibrate, as_stored, masks, presence, metadata, labelled)
 
     def read(serialised, *draws):
         with programs.compiling(patches >= _WORTH_COMPILING):
@@ -255,7 +257,7 @@ def _stored_fields(name: str, channels) -> tuple[str, ...]:
     return ops.s2_groups_of(channels) if name == "s2" else schema.INPUTS.get(name, (name,))
 
 
-def _finish(records, channels, targets, calibrate, masks, presence, metadata, labelled):
+def _finish(records, channels, targets, calibrate, as_stored, masks, presence, metadata, labelled):
     """Composes parsed fields -> (inputs, targets[, metadata])."""
     operations = [ops.make_target(name, labelled.get(name)) for name in targets]
     names = list(channels)
@@ -263,6 +265,8 @@ def _finish(records, channels, targets, calibrate, masks, presence, metadata, la
         constants = calibrate and calibration_for_records(name, calibrate, records, chosen)
         if name == "s2":
             operations.append(ops.assemble_s2(chosen, constants, records.stored_bands))
+        elif as_stored and name in schema.RASTERS:
+            operations.append(ops.stored(name, chosen, records[name].channels))
         else:
             operations.append(ops.calibrate(name, chosen, constants, records[name].channels))
     if masks and "s1" in channels:

@@ -120,7 +120,7 @@ def serving_model(model: keras.Model, schema: RecordSchema, *, calibrate="standa
     if not outputs:
         raise InvalidArgumentError(f"`model` must have a dict of outputs by target. Received: {type(model.output)}.")
     check_choices("model outputs", outputs, ben_ge.TARGETS)
-    used = _used_channels(model, schema, bands or {})
+    used = used_channels(model, schema, bands or {})
     shapes = _input_shapes(model, schema)
     inputs = {name: keras.Input(shape, name=name, dtype="float32") for name, shape in shapes.items()}
     calibrated = [
@@ -152,7 +152,7 @@ def _presence_inputs(model: keras.Model) -> dict[str, str]:
     return {name: possible[name] for name in input_names(model) if name in possible}
 
 
-def _used_channels(model: keras.Model, schema: RecordSchema, bands) -> dict[str, tuple[str, ...]]:
+def used_channels(model: keras.Model, schema: RecordSchema, bands) -> dict[str, tuple[str, ...]]:
     """Channel names by input in the order that the model takes them; presence inputs have none."""
     rasters = [tensor for tensor in model.inputs if tensor.name not in _presence_inputs(model)]
     check_choices("bands", bands, [tensor.name for tensor in rasters])
@@ -210,7 +210,7 @@ def _save(serving: keras.Model, path: Path) -> None:
 
 def describe(model: keras.Model, schema: RecordSchema, calibrate: str, bands=None) -> dict:
     """What `schema.json` holds: everything a user of the exported model must know."""
-    used = _used_channels(model, schema, bands or {})
+    used = used_channels(model, schema, bands or {})
     presence = _presence_inputs(model)
     inputs = {
         name: _describe_presence(presence[name])

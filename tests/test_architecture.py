@@ -56,6 +56,7 @@ ROOMS = (
     "evaluate",
     "pretrain",
     "saved_model",
+    "stored_inputs",
     "plot",
     "report",
     "report_page",

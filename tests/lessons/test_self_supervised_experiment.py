@@ -1,5 +1,6 @@
 """The contestants of the self-supervised lesson, its choice of rates, and its tables."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -121,3 +122,11 @@ def test_pretraining_is_told_beside_chance(lesson):
 
 def test_loss_by_epoch_is_of_the_runs_that_came_so_far(lesson):
     assert sys.modules["tables"].mean_by_epoch([[3.0, 1.0], [1.0, 0.0, 0.0]]) == [2.0, 0.5, 0.0]
+
+
+def test_minutes_leave_pauses_out(lesson, tmp_path):
+    (tmp_path / "runs").mkdir()
+    for name, seconds in (("a", 0), ("b", 60), ("c", 5000), ("d", 5090)):
+        (tmp_path / "runs" / f"{name}.json").touch()
+        os.utime(tmp_path / "runs" / f"{name}.json", (seconds, seconds))
+    assert sys.modules["laboratory"].minutes_of(tmp_path) == 2.5
