@@ -45,6 +45,15 @@ class Choice:
         return hashlib.sha256(np.packbits(self.chosen).tobytes()).hexdigest()[:16]
 
 
+def part_of(records: RecordSchema, split: str, choice: Choice | None, index: int, count: int) -> Choice:
+    """One of `count` parts of what would be read: no patch is in two, and their sizes differ by one at most."""
+    table = choice.table if choice else read_patch_table(records, split)
+    chosen = np.flatnonzero(choice.chosen) if choice else np.arange(len(table.places))
+    kept = np.zeros(len(table.places), bool)
+    kept[chosen[len(chosen) * index // count : len(chosen) * (index + 1) // count]] = True
+    return Choice(table, kept, choice.labelled if choice else {})
+
+
 def choose_patches(
     records: RecordSchema,
     split: str,

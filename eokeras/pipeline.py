@@ -13,15 +13,16 @@ import tensorflow as tf
 from eokeras import ops, programs
 from eokeras.augment.composition import fold
 from eokeras.ben_ge import schema
-from eokeras.ben_ge.input_names import modality_of, presence_name, split_view, view_count, view_name
+from eokeras.ben_ge.input_names import modality_of, presence_name, view_count
 from eokeras.ben_ge.label_subsets import LabelSubset
 from eokeras.ben_ge.records import RecordSchema, load_schema
 from eokeras.ben_ge.seal import check_seal
 from eokeras.calibration import calibration_for_records
 from eokeras.epochs import numbered_epochs, seed_of_batch
 from eokeras.errors import InvalidArgumentError, RecordsError, check_choice, check_choices
-from eokeras.label_choice import choose_patches
+from eokeras.label_choice import choose_patches, part_of
 from eokeras.serialised import serialised_cells, serialised_patches
+from eokeras.several_views import augment_dates, finish_views, parse_dates
 
 _WORTH_COMPILING = 256  # patches: reading them a few times takes longer than compiling what is done to their pixels
 
@@ -56,6 +57,7 @@ def make_dataset(
     cache: str | None = None,
     repeat: bool = False,
     drop_remainder: bool = False,
+    part: tuple[int, int] | None = None,
     metadata: Sequence[str] = (),
     label_fraction: float | Mapping[str, float] | None = None,
     label_shots: Mapping[str, int] | None = None,
@@ -100,9 +102,13 @@ def make_dataset(
         seed: makes order and augmentation repeatable: those of an epoch follow from this and its number alone.
         first_epoch: number of the first epoch; every further iteration is the next one. A run that goes on after k
             epochs gives k and sees what an unbroken one would.
-        cache: None, "memory" (of stored records), or a path: files that begin with it hold the records.
+        cache: None, "memory" (of stored records), or a path: files that begin with it hold the records, which pays
+            where it lies on a faster disk than they do.
         repeat: endless epochs, each shuffled anew.
         drop_remainder: leaves out a last batch that is not full.
+        part: (index, count): this one of so many equal parts of the patches, for hosts that train together, such as
+            `(jax.process_index(), jax.process_count())`. Only its records are read, by `patches.csv`; sizes differ by
+            one patch at most, so let all hosts take as many steps (`repeat=True` and `steps_per_epoch`).
         metadata: fields of the records (`patch_id`, `tile`, `date`, ...) in a third dict. Keras'
             `fit` would take it for sample weights, so use it for iterating and scoring only.
         label_fraction: share of the patches of "train" or "val" whose labels may be used: the data set holds these
@@ -139,19 +145,21 @@ def make_dataset(
         make_dataset, records, split=split, inputs=inputs, targets=targets, batch_size=batch_size, bands=bands,
         calibrate=calibrate, resolution=resolution, masks=masks, presence=presence, shuffle=shuffle, dates=dates,
         augment=augment, mix=mix, seed=seed, first_epoch=first_epoch, cache=cache, repeat=repeat,
-        drop_remainder=drop_remainder, metadata=metadata,
+        drop_remainder=drop_remainder, part=part, metadata=metadata,
         label_fraction=label_fraction, label_shots=label_shots, label_draw=label_draw, label_seed=label_seed,
         label_group=label_group, labels=labels, subset=subset,
     )  # fmt: skip
     record_schema = load_schema(records)
     check_seal(record_schema, split)
     _check_names(record_schema, split, inputs, targets, metadata)
-    _check_options(batch_size, resolution, cache, calibrate, dates, first_epoch)
+    _check_options(batch_size, resolution, cache, calibrate, dates, first_epoch, part)
     channels = _channels(record_schema, inputs, bands or {}, resolution)
     choice = choose_patches(
         record_schema, split, targets, label_fraction=label_fraction, label_shots=label_shots, label_draw=label_draw,
         label_seed=label_seed, label_group=label_group, labels=labels, subset=subset,
     )  # fmt: skip
+    if part is not None:
+        choice = part_of(record_schema, split, choice, *part)
     labelled = choice.labelled if choice else {}
     fields = _fields(channels, targets, (*metadata, "patch_id") if labelled else metadata)
 
@@ -167,7 +175,7 @@ def make_dataset(
     dataset = dataset.batch(batch_size, drop_remainder=drop_remainder)
     parse, change = ops.parse(fields, record_schema.stored_bands), augment
     if dates > 1:
-        parse, change = _parse_dates(parse), augment and _augment_dates(augment)
+        parse, change = parse_dates(parse), augment and augment_dates(augment)
     patches = int(choice.chosen.sum()) if choice else record_schema.splits[split]
     as_stored = calibrate is None and resolution == "stored"
     finish = _finish(record_schema, channels, targets, calibrate, as_stored, masks, presence, metadata, labelled)
@@ -177,7 +185,7 @@ def make_dataset(
             batch = parse(serialised)
             if change is not None:  # before resampling: fewer and smaller numbers to move
                 batch = change(batch, fold(seed_of_batch(*draws), 0))
-            parts = _finish_views(finish)(batch) if view_count(batch) else finish(batch)
+            parts = finish_views(finish)(batch) if view_count(batch) else finish(batch)
             return parts if mix is None else (*mix(*parts[:2], fold(seed_of_batch(*draws), 1)), *parts[2:])
 
     dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
@@ -210,7 +218,7 @@ def _check_names(records: RecordSchema, split, inputs, targets, metadata) -> Non
             warnings.warn(f"Input {given!r} is a shortcut to target {asked!r}: {reason}.", stacklevel=3)
 
 
-def _check_options(batch_size, resolution, cache, calibrate, dates, first_epoch) -> None:
+def _check_options(batch_size, resolution, cache, calibrate, dates, first_epoch, part) -> None:
     for name, value in (("batch_size", batch_size), ("dates", dates)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise InvalidArgumentError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
@@ -220,11 +228,20 @@ def _check_options(batch_size, resolution, cache, calibrate, dates, first_epoch)
     if dates > 1 and cache is not None:
         rule = "`cache` must be None with `dates`, which a cache would draw only once."
         raise InvalidArgumentError(f"{rule} Received: cache={cache!r}, dates={dates}.")
+    if part is not None and (
+        not isinstance(part, tuple)
+        or [type(number) for number in part] != [int, int]
+        or not 0 <= part[0] < part[1]
+        or dates > 1  # whose cells would lie in several parts
+    ):
+        rule = "`part` must be (index, count) with 0 <= index < count, and None with `dates`."
+        raise InvalidArgumentError(f"{rule} Received: part={part!r}, dates={dates}.")
     check_choice("resolution", resolution, ("10m", "stored"))
     if calibrate is not None:
         check_choice("calibrate", calibrate, ("standardise", "tutorial"))
-    if cache is not None and not isinstance(cache, str | Path):
-        raise InvalidArgumentError(f'`cache` must be None, "memory" or a path. Received: cache={cache!r}.')
+    if cache == "disk" or (cache is not None and not isinstance(cache, str | Path)):
+        rule = '`cache` must be None, "memory" or a path: of files on a disk that is faster than that of the records.'
+        raise InvalidArgumentError(f"{rule} Received: cache={cache!r}.")
 
 
 def _channels(records, inputs, bands, resolution) -> dict[str, tuple[str, ...]]:
@@ -287,46 +304,3 @@ def _finish(records, channels, targets, calibrate, as_stored, masks, presence, m
         return (*parts, {name: stored[name] for name in metadata}) if metadata else parts
 
     return apply
-
-
-def _finish_views(finish):
-    """Finishes every view by itself; what is not an input comes from the first."""
-
-    def apply(stored):
-        parts = {number: finish(batch) for number, batch in _apart(stored).items()}
-        inputs = _together({number: found for number, (found, *_) in parts.items()})
-        return (inputs, *parts[1][1:])
-
-    return apply
-
-
-def _parse_dates(parse):
-    """Serialised examples of V dates -> their fields, each date a view."""
-    return lambda serialised: _together({number: parse(each) for number, each in enumerate(serialised, start=1)})
-
-
-def _augment_dates(augment):
-    """Augments each date by itself, with draws of its own."""
-
-    def apply(batch, seed):
-        changed = {number: augment(part, fold(seed, number)) for number, part in _apart(batch).items()}
-        if view_count(changed[1]):
-            rule = "`augment` must make no views with `dates`, which are views."
-            raise InvalidArgumentError(f"{rule} Received: one that makes {', '.join(sorted(changed[1]))}.")
-        return _together(changed)
-
-    return apply
-
-
-def _apart(batch):
-    """`s2_view_1`, `s2_view_2`, ... -> number of the view -> `s2`, ..."""
-    parts: dict[int, dict[str, tf.Tensor]] = {}
-    for name, values in batch.items():
-        field, number = split_view(name)
-        parts.setdefault(number, {})[field] = values
-    return parts
-
-
-def _together(parts):
-    """The inverse of `_apart`."""
-    return {view_name(name, number): values for number, part in parts.items() for name, values in part.items()}

@@ -39,6 +39,7 @@ ROOMS = (
     "augment",
     "epochs",
     "label_choice",
+    "several_views",
     "serialised",
     "pipeline",
     "label_counts",

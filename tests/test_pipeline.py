@@ -438,6 +438,22 @@ def test_last_batch_is_kept_unless_dropped(known_records):
     assert int(dropped.cardinality()) == 1
 
 
+def test_parts_are_equal_and_hold_every_patch_once(known_records):
+    options = {"inputs": ("era5",), "metadata": ("patch_id",)}
+    whole = order(dataset(known_records.path, **options))
+    parts = [order(dataset(known_records.path, part=(index, 4), **options)) for index in range(4)]
+    seen_by_all = [patch_id for part in parts for patch_id in part]
+    assert sorted(seen_by_all) == sorted(whole)
+    assert len(set(seen_by_all)) == len(whole)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    few = [
+        order(dataset(known_records.path, targets=("season",), part=(index, 2), label_fraction=0.5, **options))
+        for index in range(2)
+    ]
+    budget = order(dataset(known_records.path, targets=("season",), label_fraction=0.5, **options))
+    assert sorted(few[0] + few[1]) == sorted(budget)
+
+
 def test_recipe_makes_the_same_set_with_other_keywords(known_records):
     data = dataset(known_records.path, inputs=("dem",), shuffle=True, seed=1)
     again = data.recipe(shuffle=False, metadata=("patch_id",), inputs=("s1",))
@@ -468,6 +484,10 @@ def test_season_as_input_is_the_stored_number(known_records):
         ({"bands": {"s2": ()}}, "once each"),
         ({"bands": {"s1": ("VV",)}, "inputs": ("s2",)}, r"`bands` may hold"),
         ({"first_epoch": -1}, "`first_epoch` must be 0 or a positive integer. Received: first_epoch=-1"),
+        ({"part": (4, 4)}, r"`part` must be \(index, count\) with 0 <= index < count.* Received: part=\(4, 4\)"),
+        ({"part": 2}, "`part` must be"),
+        ({"part": (0, 2), "dates": 2}, "None with `dates`"),
+        ({"cache": "disk"}, '`cache` must be None, "memory" or a path'),
         ({"batch_size": 0}, "`batch_size` must be a positive integer. Received: batch_size=0"),
         ({"batch_size": -4}, "positive integer"),
         ({"batch_size": 2.5}, "positive integer"),
