@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -41,6 +41,8 @@ HEADS = {
     "season": models.regression_head,
 }
 """Task -> what makes its head: those of the tutorial, in every contestant that answers the task."""
+
+_PAUSE = 1200  # seconds without an answer: nothing ran
 
 STAGE = 10
 """Steps after which the rate falls, where a run is as long as a number of steps says and not of epochs."""
@@ -217,6 +219,13 @@ def remember(work: Path, name: str, compute: Callable[[], dict]) -> dict:
         unfinished.rename(path)
         print(name, flush=True)
     return json.loads(path.read_text("utf-8"))
+
+
+def minutes_of(work: Path) -> float:
+    """What the runs of an experiment took by the clock: from answer to answer, but for pauses of a third of an hour."""
+    times = sorted(path.stat().st_mtime for path in (work / "runs").glob("*.json"))
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    return round(sum(gap for gap in gaps if gap < _PAUSE) / 60, 1)
 
 
 def in_parallel(function: Callable, arguments: Iterable[tuple], processes: int = 2) -> list:

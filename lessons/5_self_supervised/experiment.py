@@ -237,7 +237,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path, help="directory for records, encoders and finished runs")
     work = parser.parse_args().work
-    start = time.perf_counter()
     laboratory.in_parallel(records_of, [(work, seed) for seed in (*TUNING_SEEDS, *WORLD_SEEDS)])
     pretraining, rates, tried = chosen_rates(work)
     jobs = [(name, 1.0, BUDGETS) for name in ARCHITECTURES] + [("SimCLR", pool, (TUNED,)) for pool in POOLS]
@@ -253,7 +252,7 @@ def main() -> None:
         "worlds": list(WORLD_SEEDS),
         "rates": {"pretraining": pretraining, "fine_tuning": rates},
         "tuning": tried,
-        "minutes": round((time.perf_counter() - start) / 60, 1),
+        "minutes": laboratory.minutes_of(work),
     }
     content = {
         "efficiency": efficiency,
