@@ -94,40 +94,47 @@ def one_numpy_thread(records, folder):
 
 
 def _numpy_batches(maps, schema):
-    """As few passes over memory as NumPy allows, into arrays that are there; one product permutes and scales bands."""
+    """Few passes over long rows, which NumPy likes: a product for each group of bands permutes and scales them."""
     from eokeras.ben_ge.schema import S2_GROUPS
 
-    bands = [band for name in S2_GROUPS for band in schema.stored_bands[name]]
+    names = schema["s2"].channels
     mean, std = (np.array(schema.statistics["s2"][key], "float32") for key in ("mean", "std"))
-    scale = np.zeros((len(bands), len(bands)), "float32")
-    for column, band in enumerate(schema["s2"].channels):
-        scale[bands.index(band), column] = 1 / std[column]
-    mean_s1, std_s1 = (np.array(schema.statistics["s1"][key], "float32") for key in ("mean", "std"))
-    stack = np.empty((BATCH, 120, 120, len(bands)), "float32")
+    scales = {}
+    for name in S2_GROUPS:
+        columns = [names.index(band) for band in schema.stored_bands[name]]
+        scales[name] = np.zeros((len(columns), len(names)), "float32")
+        scales[name][range(len(columns)), columns] = 1 / std[columns]
+    offset = np.tile(mean / std, 120)
+    mean_s1, std_s1 = (np.tile(np.array(schema.statistics["s1"][key], "float32"), 120) for key in ("mean", "std"))
     for start in cycle(range(0, len(maps["s1"]), BATCH)):
-        part, first = slice(start, start + BATCH), 0
-        for name in S2_GROUPS:
-            last = first + maps[name].shape[-1]
-            put_enlarged(maps[name][part], stack[..., first:last])
-            first = last
-        s2 = stack.reshape(-1, len(bands)) @ scale
-        s2 -= mean / std
-        s1 = np.array(maps["s1"][part])
+        part = slice(start, start + BATCH)
+        s2 = np.zeros((BATCH * 120 * 120, len(names)), "float32")
+        for name, scale in scales.items():
+            s2 += enlarged(maps[name][part], 120 // maps[name].shape[1]).reshape(-1, len(scale)) @ scale
+        rows = s2.reshape(BATCH * 120, -1)
+        rows -= offset
+        s1 = np.array(maps["s1"][part]).reshape(BATCH * 120, -1)
         np.copyto(s1, mean_s1, where=~np.isfinite(s1))
         s1 -= mean_s1
         s1 /= std_s1
-        yield s2.reshape(stack.shape), s1, maps["land_cover_map"][part].astype("int32")
+        yield (
+            s2.reshape(BATCH, 120, 120, -1),
+            s1.reshape(BATCH, 120, 120, -1),
+            maps["land_cover_map"][part].astype("int32"),
+        )
 
 
-def put_enlarged(values, out):
-    """(B, H, W, C) bilinearly into (B, f H, f W, C), half-pixel centres, edges repeated."""
-    factor = out.shape[1] // values.shape[1]
+def enlarged(values, factor):
+    """(B, H, W, C) bilinearly to (B, f H, f W, C) float32, half-pixel centres, edges repeated."""
+    values = values.astype("float32")
     if factor == 1:
-        out[...] = values
-        return
-    wide = np.empty((*values.shape[:2], out.shape[2], values.shape[3]), "float32")
-    _blend(values.astype("float32"), wide, factor, axis=2)
-    _blend(wide, out, factor, axis=1)
+        return values
+    count, rows, columns, channels = values.shape
+    wide = np.empty((count, rows, factor * columns, channels), "float32")
+    _blend(values, wide, factor, axis=2)
+    out = np.empty((count, factor * rows, factor * columns * channels), "float32")
+    _blend(wide.reshape(count, rows, -1), out, factor, axis=1)
+    return out
 
 
 def _blend(values, out, factor, axis):
