@@ -1,7 +1,8 @@
 """How fast `make_dataset` reads, against the loader of the original tutorial and against what the bytes allow.
 
     pip install "eokeras[bench]"                                  # PyTorch, for the baseline only
-    python -m tests.benchmarks.reading reading.json [--patches 240] [--rounds 5] [--seconds 2]
+    python -m tests.benchmarks.reading reading.json [--patches 1200] [--rounds 5] [--seconds 2]
+    python -m tests.benchmarks.reading reading.json --memory 5000 20000       # takes 0.35 MB of disk a patch
 
 Sentinel-2, Sentinel-1, land-cover map and three numbers of simulated patches, batches of 32, files in the page cache.
 The baseline opens and reads every GeoTIFF of a patch with rasterio, enlarges Sentinel-2 to 10 m and scales it in a
@@ -9,12 +10,17 @@ The baseline opens and reads every GeoTIFF of a patch with rasterio, enlarges Se
 keep running and take turns: in every round each hands out batches for `--seconds`, which includes no start, and the
 order rotates; a turn begins when the batches that others still prefetch are made and the machine rests. Ratios are of
 patches per second in the same round.
+
+Memory: a process of its own for each number of patches reads them all in two epochs, with shuffle and augmentation.
+Resident set at the first batch, and at most.
 """
 
 import argparse
 import json
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from itertools import cycle
@@ -232,15 +238,50 @@ def compared(found):
     return rows
 
 
+def peak(records):
+    """MiB at the first batch and at most in two epochs, of a process of its own."""
+    command = [sys.executable, "-m", "tests.benchmarks.reading", "-", "--peak", str(records)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+
+
+def print_peak(records):
+    """What `peak` asks of its process."""
+    import eokeras as eo
+
+    data = eo.make_dataset(
+        records, "train", INPUTS, TARGETS, batch_size=BATCH, shuffle=True, augment=eo.augment.dihedral(), seed=0
+    )
+    first, count = None, 0
+    for _ in range(2):
+        for inputs, _ in data:
+            first = first or _mib("VmRSS")
+            count += inputs["s1"].shape[0]
+    print(json.dumps({"patches": count // 2, "first_mib": first, "peak_mib": _mib("VmHWM")}))
+
+
+def _mib(key):
+    """MiB by a line of the process's status (Linux)."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[key].split()[0]) / 2**10
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="path of the JSON to write")
-    parser.add_argument("--patches", type=int, default=240)
+    parser.add_argument("--patches", type=int, default=1200)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--data", type=Path, help="folder to keep the simulated patches in, for another run")
     parser.add_argument("--without-torch", action="store_true", help="leave out the baseline")
+    parser.add_argument("--memory", type=int, nargs="+", metavar="PATCHES", help="measure peak memory instead")
+    parser.add_argument("--peak", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.peak:
+        print_peak(options.peak)
+        return
+    if options.memory:
+        measure_memory(options)
+        return
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         tree, records = made(options.data or folder, options.patches)
@@ -259,6 +300,28 @@ def main():
     settings = {name: value for name, value in vars(options).items() if name not in ("out", "data")}
     content = {"settings": settings, "machine": machine(), "patches_per_second": found, "ratios": rows}
     options.out.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def measure_memory(options):
+    """Prints and writes the peak for each number of patches."""
+    from eokeras.ben_ge import convert, open_source
+    from tests.benchmarks.repeated import Repeated
+
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        folder = options.data or Path(folder)
+        tree, _ = made(folder, 240)
+        for patches in options.memory:
+            records = folder / f"records-{patches}"
+            if not records.exists():
+                convert(Repeated(open_source(tree), patches), records, split="random", fractions=(0.96, 0.02, 0.02))
+            rows.append(peak(records))
+            print(
+                "{patches:>8,} patches: {first_mib:.0f} MiB at the first batch, {peak_mib:.0f} at most".format(
+                    **rows[-1]
+                )
+            )
+    options.out.write_text(json.dumps({"machine": machine(), "memory": rows}, indent=2) + "\n")
 
 
 def made(folder, patches):
