@@ -68,6 +68,10 @@ class DownloadTask:
         if (self.archive.is_part and self.is_staged) or not is_whole(self._tree, self.name):
             return False
         shutil.rmtree(self._work, ignore_errors=True)
+        for pattern in (f".{self.name}.part", f".{self.name}.*.part"):
+            for part in self._tree.parent.glob(pattern):
+                if not part.stat().st_size:
+                    part.unlink(missing_ok=True)
         return True
 
     @property
@@ -130,15 +134,18 @@ class DownloadTask:
         self.finish()
 
     def finish(self) -> None:
-        """Removes the archive, which is needed no more, and puts what was unpacked in its place.
+        """Drops the archive, which is needed no more, and puts what was unpacked in its place.
 
-        In this order, a run that is killed amid it leaves nothing that the next one does not find.
+        In this order, a run that is killed amid it leaves nothing that the next one does not find. A part is emptied,
+        and removed when all is in its place: as long as it is open, no other process begins.
         """
         for file, part in self._parts.items():
             target = self._tree.with_name(file.name)
             if self._keep and part.size == file.size and not os.path.lexists(target):
                 part.move(target)
-            part.remove()
+                part.remove()
+            else:
+                part.clear()
         staging.place(self._work, self.name, self._tree)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from eokeras import ben_ge
-from eokeras.ben_ge import archive, download_task, part
+from eokeras.ben_ge import archive, download_task, part, staging
 from eokeras.ben_ge.unpacking import ArchiveError
 from eokeras.errors import InvalidArgumentError, TargetExistsError, UnwritableError
 from tests import servers
@@ -200,6 +200,24 @@ def test_a_part_in_use_is_refused(fetch, server, tmp_path):
         with pytest.raises(UnwritableError, match=r"another process writes \.ben-ge-800\.part\. Wait for it"):
             fetch()
     assert fetch().is_dir()
+
+
+def test_no_other_process_begins_while_one_puts_all_in_its_place(fetch, server, tmp_path, monkeypatch):
+    place, seen = staging.place, []
+
+    def watched(*arguments):
+        with (tmp_path / "data" / PART).open("rb") as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        seen.append((tmp_path / "data" / PART).stat().st_size)
+        place(*arguments)
+
+    monkeypatch.setattr(staging, "place", watched)
+    assert fetch().is_dir()
+    assert seen == [0]
+    assert left(tmp_path) == [NAME]
+    (tmp_path / "data" / PART).touch()  # as if killed right then
+    assert fetch().is_dir()
+    assert left(tmp_path) == [NAME]
 
 
 # ---- Disk and processes ----------------------------------------------------------------------------------------
