@@ -43,9 +43,8 @@ def unbroken(tree):
 
 
 @pytest.fixture
-def small_parts(monkeypatch):
+def few_suffice(monkeypatch):
     """Workers for few patches, too."""
-    monkeypatch.setattr(builder, "_PART", 3)
     monkeypatch.setattr(builder, "_WORTH_A_WORKER", 1)
 
 
@@ -62,17 +61,12 @@ def children(process_id):
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_the_records_are_the_same_whatever_the_number_of_workers(tree, unbroken, tmp_path, small_parts, workers):
+def test_the_records_are_the_same_whatever_the_number_of_workers(tree, unbroken, tmp_path, few_suffice, workers):
     done = []
     records = ben_ge.convert(tree, tmp_path / "records", workers=workers, progress=lambda *d: done.append(d), **OPTIONS)
     assert content_of(records) == unbroken
     assert done == [(count, PATCHES) for count in range(1, PATCHES + 1)]
     assert (records / "skipped.csv").read_text().count("\n") == 2
-
-
-def test_records_too_large_for_memory_are_the_same(tree, unbroken, tmp_path, monkeypatch):
-    monkeypatch.setattr(builder, "_SHUFFLED_IN_MEMORY", 1_000_000)  # three patches
-    assert content_of(ben_ge.convert(tree, tmp_path / "records", **OPTIONS)) == unbroken
 
 
 def test_statistics_hang_neither_on_order_nor_on_who_counted(tree):
@@ -102,14 +96,14 @@ def _sound(source):
             continue
 
 
-def test_a_bad_patch_in_a_worker_stops_all_with_its_name(tree, tmp_path, small_parts):
+def test_a_bad_patch_in_a_worker_stops_all_with_its_name(tree, tmp_path, few_suffice):
     with pytest.raises(InvalidPatchError, match=r"Patch S2A_.*dem\.tif"):
         ben_ge.convert(tree, tmp_path / "records", split="random", workers=2)
     assert os.listdir(tmp_path) == []
     assert children(os.getpid()) == []
 
 
-def test_a_worker_that_dies_is_an_error_and_leaves_nothing(tree, tmp_path, small_parts):
+def test_a_worker_that_dies_is_an_error_and_leaves_nothing(tree, tmp_path, few_suffice):
     def kill(done, total):
         for child in children(os.getpid()):
             os.kill(int(child), signal.SIGKILL)
@@ -120,17 +114,13 @@ def test_a_worker_that_dies_is_an_error_and_leaves_nothing(tree, tmp_path, small
     assert children(os.getpid()) == []
 
 
-def test_an_error_in_writing_ends_the_workers_though_it_is_kept(tree, tmp_path, small_parts, monkeypatch):
-    written = []
-
-    def full(self, key, example):
-        written.append(key)
-        if len(written) == 8:
+def test_an_error_in_writing_ends_the_workers_though_it_is_kept(tree, tmp_path, few_suffice):
+    def full(done, total):
+        if done == 8:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tensorflow_datasets.core.writer.Writer.write", full)
     with pytest.raises(UnwritableError, match="No space left on device") as kept:
-        ben_ge.convert(tree, tmp_path / "records", workers=2, **OPTIONS)
+        ben_ge.convert(tree, tmp_path / "records", workers=2, progress=full, **OPTIONS)
     assert kept.value.__traceback__ is not None
     assert children(os.getpid()) == []
     assert os.listdir(tmp_path) == []
@@ -221,7 +211,7 @@ CODE = textwrap.dedent("""
     from eokeras import ben_ge
     from eokeras.ben_ge import builder
     import tensorflow_datasets
-    builder._PART, builder._WORTH_A_WORKER = 3, 1
+    builder._WORTH_A_WORKER = 1
     print("begin", flush=True)
     ben_ge.convert(sys.argv[1], sys.argv[2], split="random", on_error="skip", workers=2)
     print("end", flush=True)

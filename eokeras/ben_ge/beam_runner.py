@@ -1,0 +1,99 @@
+"""Shards written by the workers of an Apache Beam runner, on one machine or on many.
+
+Every worker writes whole shards, as the processes of one machine do. What a worker needs (the opened source, which
+patches go where) and what it answers lie as files beside the shards, since runners limit what may travel with a
+pipeline (Dataflow: 10 MB) and bring nothing back to where it was started. So all machines must see the source and the
+directory under the same path, as on NFS or Lustre.
+"""
+
+import functools
+import os
+import pickle
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from eokeras.ben_ge.shards import ShardWriter, Written
+from eokeras.errors import EokerasError, InvalidArgumentError, WorkerError
+
+_WRITER, _FAILED = "writer.pickle", "failed"
+
+
+def run_on_beam(
+    writer: ShardWriter, work: Path, runner: str, options: Sequence[str]
+) -> Iterator[tuple[int, int | Written]]:
+    """Number of a shard and what its writing gives, of all shards, once the pipeline has written them.
+
+    Args:
+        writer: of the shards.
+        work: directory for what workers are told and answer; all of them must see it.
+        runner: name of the runner.
+        options: of the pipeline, as on a command line.
+
+    Raises:
+        InvalidArgumentError: Apache Beam is not installed, or does not know the runner.
+        WorkerError: the pipeline failed.
+        EokerasError: what stopped a worker, such as a bad patch.
+    """
+    try:
+        import apache_beam as beam
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ImportError as error:
+        raise InvalidArgumentError(
+            "`beam_runner` must be None where Apache Beam is not installed: pip install 'apache-beam>=2.60'. "
+            f"Received: beam_runner={runner!r} ({error})."
+        ) from error
+    answers = work.resolve() / f"{writer.directory.name}.answers"
+    answers.mkdir()
+    _write(answers / _WRITER, replace(writer, directory=writer.directory.resolve()))
+    try:
+        pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(list(options)))
+    except ValueError as error:
+        raise InvalidArgumentError(f"`beam_runner` must be one of Beam's. Received: {runner!r} ({error}).") from error
+    numbers = pipeline | "Shards" >> beam.Create(range(len(writer.shards))) | beam.Reshuffle()
+    _ = numbers | "Write" >> beam.Map(write_shard, str(answers))
+    try:
+        pipeline.run().wait_until_finish()
+    except Exception as error:
+        raise WorkerError(f"The pipeline on {runner} failed: {' '.join(str(error).split())[-300:]}") from error
+    failed = answers / _FAILED
+    if failed.exists():
+        raise pickle.loads(failed.read_bytes())
+    for number, shard in enumerate(writer.shards):
+        path = answers / str(number)
+        if not path.exists():
+            raise WorkerError(f"Shard {number} was not written. Every machine must see {work} under this path.")
+        for _ in shard.patch_ids:
+            yield number, 1
+        yield number, pickle.loads(path.read_bytes())
+
+
+def write_shard(number: int, answers: str) -> None:
+    """Writes a shard, as a worker of Beam does, and leaves its answer; nothing where another shard has failed."""
+    folder = Path(answers)
+    if (folder / _FAILED).exists():
+        return
+    whole = _writer(folder / _WRITER)
+    # A runner may try a shard twice at a time: each writes a file of its own, and the last leaves the same bytes.
+    attempt = replace(whole, directory=folder / uuid.uuid4().hex)
+    try:
+        attempt.directory.mkdir()
+        *_, written = attempt(number)
+        attempt.path(number).replace(whole.path(number))
+        _write(folder / str(number), written)
+    except EokerasError as error:  # the same again however often a runner tries
+        _write(folder / _FAILED, error)
+
+
+@functools.lru_cache(maxsize=1)
+def _writer(path: Path) -> ShardWriter:
+    """Read once in every process."""
+    return pickle.loads(path.read_bytes())
+
+
+def _write(path: Path, content) -> None:
+    """Appears whole."""
+    temporary = path.with_name(f".{uuid.uuid4().hex}")
+    temporary.write_bytes(pickle.dumps(content))
+    os.replace(temporary, path)
