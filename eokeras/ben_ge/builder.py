@@ -8,8 +8,6 @@ absent: work in progress lies in a sibling `.<name>.incomplete` and is renamed a
 """
 
 import contextlib
-import copy
-import functools
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -83,6 +81,8 @@ def convert(
     check_choice("on_error", on_error, ("stop", "skip"))
     check_choice("group", group, GROUPS)
     workers = _checked(workers)
+    if beam_options and beam_runner is None:
+        raise InvalidArgumentError(f"`beam_options` must come with `beam_runner`. Received: {list(beam_options)}.")
     target = Path(directory)
     with _unwritable(target), workplace(target, "records") as work:
         if not isinstance(source, Source):
@@ -92,10 +92,10 @@ def convert(
         for note in (*source.notes, *numbers["notes"]):
             warnings.warn(note, stacklevel=2)
         chosen = make_split(source, split, group=group, fractions=fractions, seed=seed)
-        # A name that no other run has: a worker of one that was killed may yet open its file, and finds no directory.
+        # A name that no other run has: a worker of one that was killed may yet open a file, and must find no directory.
         made = work / uuid.uuid4().hex
         made.mkdir()
-        writer = ShardWriter(_bare(source), cut(chosen.patches, source.rasters), made, on_error == "skip")
+        writer = ShardWriter(source, cut(chosen.patches, source.rasters), made, on_error == "skip")
         on_beam = beam_runner is not None
         results = run_on_beam(writer, work, beam_runner, beam_options) if on_beam else _run(writer, workers)
         with contextlib.closing(results):  # an error that is kept would keep the workers
@@ -124,14 +124,6 @@ def _unwritable(target: Path):
             raise
         reason = (error.strerror or str(error)).splitlines()[0]
         raise UnwritableError(f"Cannot write records to {target}: {reason}. Nothing was left there.") from error
-
-
-def _bare(source: Source) -> Source:
-    """A source as processes need it that only read: without the places of all patches and what else it remembers."""
-    bare = copy.copy(source)
-    for name in [name for name in vars(bare) if isinstance(getattr(type(bare), name, None), functools.cached_property)]:
-        del vars(bare)[name]
-    return bare
 
 
 def _run(writer: ShardWriter, workers: int) -> Iterator[tuple[int, int | Written]]:

@@ -1,9 +1,10 @@
 """TFRecord shards, each written from its first record to its last by one process, whichever that is.
 
-A patch's place follows from its name: the patches of a side of the split are ordered by a hash of side and name, which
-shuffles them as TensorFlow Datasets does, and cut into shards before any is read. So nothing has to wait in memory or
-on disk until it is sorted, processes and machines share the shards among them without a word to each other, and a shard
-is the same to the byte whoever writes it. Patches that are set aside make their shard shorter.
+A patch's place follows from its name: the patches of a side of the split are ordered by the hash of side and name by
+which TensorFlow Datasets shuffles, and cut into shards before any is read. So nothing has to wait in memory or on disk
+until it is sorted, processes and machines share the shards among them without a word to each other, and a shard is the
+same to the byte whoever writes it. TFDS would write the same files, unless patches are set aside: they make their shard
+shorter here, while TFDS would cut what is left evenly.
 
 Examples are TensorFlow's, with every field as its bytes, in an order of fields that is always the same (a protobuf map
 has none). They are written without TensorFlow, which would take some 700 MB in every process.
@@ -17,11 +18,15 @@ import math
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import google_crc32c
 import numpy as np
+
+# Another module than TensorFlow's own, of the same message; importing it takes 20 MB instead of 700.
+from tensorflow_datasets.proto import tf_example_pb2
 
 from eokeras.ben_ge import schema
 from eokeras.ben_ge.gathered import Gathered
@@ -100,7 +105,7 @@ class ShardWriter:
             written.gathered.skipped[patch_id] = error
             return
         written.gathered.add(side, patch.features, patch.non_finite)
-        stored = encode(patch.features)
+        stored = encode(patch.features, self.source.rasters)
         example = serialise(stored)
         written.rows.append(patch_row(file.tell(), stored, class_targets(self.source.fields)))
         written.size += len(example)
@@ -120,11 +125,16 @@ def cut(sides: Mapping[str, tuple[str, ...]], rasters: Mapping[str, schema.Raste
     size = _SCALARS + sum(math.prod(raster.shape) * np.dtype(raster.dtype).itemsize for raster in rasters.values())
     shards = []
     for side, patch_ids in ((side, patch_ids) for side, patch_ids in sides.items() if patch_ids):
-        shuffled = sorted(patch_ids, key=lambda patch_id: hashlib.md5(f"{side}{patch_id}".encode()).digest())
+        shuffled = sorted(patch_ids, key=partial(_place, side))
         count = shard_count(size * len(shuffled), len(shuffled))
         ends = [round(len(shuffled) * number / count) for number in range(count + 1)]  # as TFDS rounds
         shards += [Shard(side, tuple(shuffled[ends[number] : ends[number + 1]])) for number in range(count)]
     return tuple(shards)
+
+
+def _place(side: str, patch_id: str) -> bytes:
+    """What TFDS orders by."""
+    return hashlib.md5(f"{side}{patch_id}".encode(), usedforsecurity=False).digest()
 
 
 def shard_count(total_bytes: int, patches: int) -> int:
@@ -136,30 +146,30 @@ def shard_count(total_bytes: int, patches: int) -> int:
 # ---- Bytes ---------------------------------------------------------------------------------------------------------
 
 
-def encode(features: Mapping[str, object]) -> dict[str, bytes]:
+def encode(features: Mapping[str, object], rasters: Mapping[str, schema.Raster]) -> dict[str, bytes]:
     """Every field as the bytes that a record holds.
 
+    Args:
+        features: field -> array, number or text.
+        rasters: those of the records.
+
     Raises:
-        ValueError: an array has another shape than its field, but for the number of bands.
+        ValueError: an array has another shape than its field.
     """
-    return {name: _bytes_of(name, value) for name, value in features.items()}
+    return {name: _bytes_of(name, value, rasters.get(name) or schema.SCALARS[name]) for name, value in features.items()}
 
 
-def _bytes_of(name: str, value) -> bytes:
+def _bytes_of(name: str, value, expected: schema.Raster | schema.Scalar) -> bytes:
     if isinstance(value, str):
         return value.encode()
-    expected = schema.RASTERS.get(name) or schema.SCALARS[name]
     array = np.asarray(value, expected.dtype)
-    if array.ndim != len(expected.shape) or array.shape[:2] != expected.shape[:2]:
+    if array.shape != expected.shape:
         raise ValueError(f"`{name}` must have shape {expected.shape}. Received: shape={array.shape}.")
     return array.tobytes()
 
 
 def serialise(stored: Mapping[str, bytes]) -> bytes:
     """A `tf.train.Example` of fields that are bytes."""
-    # Another module than TensorFlow's own, of the same message; importing it takes 30 MB instead of 700.
-    from tensorflow_datasets.proto import tf_example_pb2
-
     example = tf_example_pb2.Example()
     for name, value in stored.items():  # in place: a message that is handed to another is copied
         example.features.feature[name].bytes_list.value.append(value)

@@ -6,6 +6,8 @@ import sys
 import pytest
 
 from eokeras import ben_ge
+from eokeras.ben_ge import beam_runner
+from eokeras.ben_ge.shards import ShardWriter, cut
 from eokeras.errors import InvalidArgumentError, InvalidPatchError, WorkerError
 from tests.trees import write_tree
 
@@ -75,6 +77,44 @@ def test_a_pipeline_that_fails_is_an_error_and_leaves_nothing(tree, tmp_path, mo
 def test_an_unknown_runner_is_refused(tree, tmp_path):
     with pytest.raises(InvalidArgumentError, match=r"`beam_runner` must be one of Beam's. Received: 'JoggingRunner'"):
         ben_ge.convert(tree, tmp_path / "made", **OPTIONS | {"beam_runner": "JoggingRunner"})
+
+
+@on_beam
+def test_an_option_that_beam_does_not_take_is_refused(tree, tmp_path):
+    with pytest.raises(
+        InvalidArgumentError, match=r"`beam_options` must be Beam's. Received: \['--direct_num_workers=x"
+    ):
+        ben_ge.convert(tree, tmp_path / "made", beam_options=["--direct_num_workers=x"], **OPTIONS)
+    assert os.listdir(tmp_path) == ["tree"]
+
+
+def test_options_without_a_runner_are_refused(tree, tmp_path):
+    with pytest.raises(InvalidArgumentError, match="`beam_options` must come with `beam_runner`"):
+        ben_ge.convert(tree, tmp_path / "made", beam_options=TWO_PROCESSES)
+
+
+def test_a_source_by_a_relative_path_is_refused(tree, monkeypatch):
+    monkeypatch.chdir(tree.parent)
+    with pytest.raises(InvalidArgumentError, match=r"`source` must have an absolute path on Beam.* Received: 'tree'"):
+        ben_ge.convert("tree", "made", **OPTIONS)
+    assert os.listdir(tree.parent) == ["tree"]
+
+
+def test_a_shard_that_is_tried_twice_is_written_twice_and_answered_once(tree, tmp_path):
+    """By a runner that takes a slow worker for a dead one: neither try touches the file of the other."""
+    source = ben_ge.open_source(tree)
+    answers, made = tmp_path / "answers", tmp_path / "made"
+    answers.mkdir()
+    writer = ShardWriter(source, cut({"train": source.patch_ids}, source.rasters), made, True)
+    beam_runner._write(answers / beam_runner._WRITER, writer)
+    for _ in range(2):
+        beam_runner.write_shard(1, str(answers))
+    first, second = (path.read_bytes() for path in answers.glob("*/00001.shard"))
+    assert first == second != b""
+    path, written = beam_runner._read(answers / "1.pickle")
+    assert path.read_bytes() == first
+    assert len(written.rows) + len(written.gathered.skipped) == len(writer.shards[1].patch_ids)
+    assert not made.exists()
 
 
 def test_without_beam_it_says_what_to_install(tree, tmp_path, monkeypatch):

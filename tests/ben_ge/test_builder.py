@@ -167,12 +167,21 @@ def test_shards_are_those_of_tensorflow_datasets(tmp_path):
         shard_config=ShardConfig(num_shards=len(list(records.glob("*train*")))),
     )
     for patch_id in ids:
-        theirs.write(patch_id, serialise(encode(source.read(patch_id).features)))
+        theirs.write(patch_id, serialise(encode(source.read(patch_id).features, source.rasters)))
     theirs.finalize()
     files = sorted((tmp_path / "theirs").iterdir())
     assert len(ids) > len(files) > 2
     for path in files:
         assert path.read_bytes() == (records / path.name).read_bytes()
+
+
+def test_a_raster_of_another_shape_is_no_record(tmp_path):
+    write_tree(tmp_path / "tree", 1)
+    source = ben_ge.open_source(tmp_path / "tree")
+    features = dict(source.read(source.patch_ids[0]).features)
+    features["s1"] = features["s1"][..., :1]
+    with pytest.raises(ValueError, match=r"`s1` must have shape \(120, 120, 2\). Received: shape=\(120, 120, 1\)"):
+        encode(features, source.rasters)
 
 
 def test_a_shard_whose_patches_are_all_bad_is_left_out(tmp_path):

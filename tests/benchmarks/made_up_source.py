@@ -22,17 +22,16 @@ class MadeUpSource(Source):
     """Patches of a few templates of random pixels under many names.
 
     Args:
-        patches: how many.
+        patches: how many, evenly spread over the full set.
         index: folder of csvs that `write_index` wrote, whose rows are held in memory and read; by default none.
-        sleep_s: what the reading of a patch shall take.
     """
 
     def __init__(self, patches: int, index: Path | None = None):
         self.name, self.root, self.world, self.notes, self.splits = "made-up", Path("made-up"), None, (), {}
         self.modalities, self.misfits, self.digital_numbers = ("sentinel_2", "sentinel_1", "dem"), {}, {}
         self.rasters = {name: raster for name, raster in schema.RASTERS.items() if name != "reference_map"}
-        self.patch_ids = tuple(patch_name(number) for number in range(patches))
-        self.places = {name: _place(number) for number, name in enumerate(self.patch_ids)}
+        self.patch_ids = tuple(patch_name(number) for number in _spread(patches))
+        self.places = {name: _place(number) for number, name in zip(_spread(patches), self.patch_ids, strict=True)}
         self._csvs = CsvSource({kind: index / f"{kind}.csv" for kind in ("meta", "era5")}) if index else None
         self.fields = tuple(name for name in (*self.rasters, *schema.SCALARS) if name != "labels")
         rng = np.random.default_rng(0)
@@ -57,7 +56,7 @@ class MadeUpSource(Source):
     def read(self, patch_id: str) -> Patch:
         """The pixels of a template under this name."""
         template = self._templates[zlib.crc32(patch_id.encode()) % _TEMPLATES]
-        place = self.places[patch_id] if "places" in vars(self) else _place(int(patch_id.split("_")[3]))
+        place = _place(int(patch_id.split("_")[3]))
         features = template | {"patch_id": patch_id, "tile": place.tile, "date": place.date}
         features |= {"cell": np.array(place.cell, "int32"), "timestamp_s2": "2017-06-13 10:10:31"}
         features |= {"timestamp_s1": "2017-06-13 16:50:43", "patch_id_s1": f"S1A_{patch_id}"}
@@ -73,6 +72,10 @@ class MadeUpSource(Source):
 def patch_name(number: int) -> str:
     """Sentinel-2 name of a patch by its number."""
     return f"S2A_MSIL2A_20170613T101031_{number}_0"
+
+
+def _spread(patches: int) -> list[int]:
+    return [index * FULL_SET // patches for index in range(patches)]
 
 
 def _place(number: int) -> Place:
