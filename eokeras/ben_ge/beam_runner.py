@@ -75,12 +75,15 @@ def _make_pipeline(runner: str, options: Sequence[str], answers: Path, shards: i
             "`beam_runner` must be None where Apache Beam is not installed: pip install 'apache-beam>=2.60'. "
             f"Received: beam_runner={runner!r} ({error})."
         ) from error
+    found = PipelineOptions(list(options))
     try:
-        pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(list(options)))
-    except ValueError as error:
-        raise InvalidArgumentError(f"`beam_runner` must be one of Beam's. Received: {runner!r} ({error}).") from error
+        found.get_all_options()  # parses them; Beam itself would do so piece by piece later
     except SystemExit:  # argparse, which has said why
         raise InvalidArgumentError(f"`beam_options` must be Beam's. Received: {list(options)}.") from None
+    try:
+        pipeline = beam.Pipeline(runner=runner, options=found)
+    except ValueError as error:
+        raise InvalidArgumentError(f"`beam_runner` must be one of Beam's. Received: {runner!r} ({error}).") from error
     numbers = pipeline | "Shards" >> beam.Create(range(shards)) | beam.Reshuffle()
     _ = numbers | "Write" >> beam.Map(write_shard, str(answers))
     return pipeline
