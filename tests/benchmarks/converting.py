@@ -9,6 +9,9 @@ DirectRunner. In every round each takes its turn with the same patches, in an or
 patches per second to the loop's of the same round. Files are in the page cache. Without a tree a simulated one is made
 and removed. Starting workers (a second; on Beam some seconds) is timed too, and weighs less on more patches.
 
+On a machine that does something else too, CPU time tells more: of the process and all that come from it, by patch, with
+its own ratio. Several processes then stand for what they cost together.
+
 Memory: a process of its own for each number of patches, of random pixels made in memory, while the tables of all
 590,326 patches of ben-ge are loaded, over which the patches are spread. Proportional set sizes, which count once what
 processes share, ten times a second: of the process that was started, and of it and all others together (Linux).
@@ -25,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import warnings
 from functools import partial
 from pathlib import Path
@@ -44,9 +48,25 @@ BEAM = {
 
 
 def converted(source, **options):
+    """CPU seconds of other processes: those at work as the last patch is done, and those that ended before."""
+    ended, others = sum(os.times()[2:4]), []
+
+    def look(done, total):
+        if done == total:
+            *running, _ = _family(os.getpid())
+            others.append(sum(map(_cpu_seconds, running)) + sum(os.times()[2:4]) - ended)
+
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")  # such a split leaks, which is no matter here
-        convert(source, Path(folder) / "records", split="random", **options)
+        convert(source, Path(folder) / "records", split="random", progress=look, **options)
+    return others[0]
+
+
+def measured(run, cpu_seconds):
+    """Runs it and adds the CPU seconds that it took."""
+    before = time.process_time()
+    others = run() or 0.0
+    cpu_seconds.append(time.process_time() - before + others)
 
 
 def rates(tree, patches, rounds):
@@ -57,16 +77,21 @@ def rates(tree, patches, rounds):
     work |= {f"convert, workers={workers}": partial(converted, source, workers=workers) for workers in WORKERS}
     if importlib.util.find_spec("apache_beam"):
         work["convert, Beam Direct, 2"] = partial(converted, source, **BEAM)
-    for run in work.values():
+    cpu = {name: [] for name in work}
+    work = {name: partial(measured, run, cpu[name]) for name, run in work.items()}
+    for name, run in work.items():
         run()
+        cpu[name].clear()
     count = {name: len(originals) if name == LOOP else patches for name in work}
     seconds = {name: [taken / count[name] for taken in found] for name, found in in_turns(work, rounds).items()}
-    rows = []
-    for name, found in seconds.items():
-        compared = against(seconds[LOOP], found)  # the loop's time over ours: our rate over the loop's
-        row = {"way": name, "patches_per_second": 1 / statistics.median(found)}
-        rows.append(row | {key: compared[key] for key in ("ratio", "ratio_range")})
-    return rows
+    cpu = {name: [taken / count[name] for taken in found] for name, found in cpu.items()}
+    return [{"way": name, "wall": _rate(seconds, name), "cpu": _rate(cpu, name)} for name in work]
+
+
+def _rate(seconds, name):
+    compared = against(seconds[LOOP], seconds[name])  # the loop's time over ours: our rate over the loop's
+    rate = {"patches_per_second": 1 / statistics.median(seconds[name])}
+    return rate | {key: compared[key] for key in ("ratio", "ratio_range")}
 
 
 def peak(index, patches):
@@ -102,6 +127,14 @@ def _family(process):
     yield process
 
 
+def _cpu_seconds(process):
+    """Of one process alone (Linux); 0 of one that is gone."""
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
 def _mib(process):
     """Proportional set size; 0 of a process that is gone."""
     with contextlib.suppress(OSError):
@@ -109,6 +142,11 @@ def _mib(process):
             if line.startswith("Pss:"):
                 return int(line.split()[1]) / 2**10
     return 0.0
+
+
+def _words(rate, clock):
+    low, high = rate["ratio_range"]
+    return f"{rate['patches_per_second']:>8,.0f} patches/s {clock} x {rate['ratio']:.1f} ({low:.1f}-{high:.1f})"
 
 
 def main():
@@ -134,9 +172,7 @@ def main():
             tree = options.tree.resolve() if options.tree else simulate(Path(folder) / "tree", patches=100)
             rows = rates(tree, options.patches, options.rounds)
             for row in rows:
-                low, high = row["ratio_range"]
-                rate = row["patches_per_second"]
-                print(f"{row['way']:<24}{rate:>8,.0f} patches/s   x {row['ratio']:.1f} ({low:.1f}-{high:.1f})")
+                print(f"{row['way']:<24}", *(_words(row[clock], clock) for clock in ("wall", "cpu")))
     options.out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2) + "\n")
 
 
