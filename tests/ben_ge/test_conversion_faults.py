@@ -218,35 +218,27 @@ CODE = textwrap.dedent("""
     from eokeras.ben_ge import builder
     import tensorflow_datasets
     builder._WORTH_A_WORKER = 1
-    print("begin", flush=True)
-    ben_ge.convert(sys.argv[1], sys.argv[2], split="random", on_error="skip", workers=2)
-    print("end", flush=True)
+    options = {"split": "random", "on_error": "skip", "workers": 2}
+    print(0, flush=True)
+    ben_ge.convert(sys.argv[1], sys.argv[2], progress=lambda done, total: print(done, flush=True), **options)
 """)
 
 
-def begun(tree, records):
+def begun(tree, records, patches):
+    """A conversion in a process of its own that has made so many patches."""
     command = [sys.executable, "-c", CODE, str(tree), str(records)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT)
-    assert process.stdout.readline() == "begin\n"
+    for done in range(patches + 1):
+        assert process.stdout.readline() == f"{done}\n"
     return process
 
 
-@pytest.fixture(scope="module")
-def seconds(tree, tmp_path_factory):
-    """What an unbroken run takes."""
-    process, start = begun(tree, tmp_path_factory.mktemp("timed") / "records"), time.monotonic()
-    assert process.stdout.readline() == "end\n"
-    taken = time.monotonic() - start
-    assert process.wait() == 0
-    return taken
-
-
-def check_kill(tree, unbroken, tmp_path, after):
-    """Kills a conversion, runs it again, and compares; returns what the kill had left."""
+def check_kill(tree, unbroken, tmp_path, patches, seconds=0.0):
+    """Kills a conversion after so many patches and seconds, runs it again, and compares; returns what the kill left."""
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("mine")
-    process = begun(tree, tmp_path / "records")
-    time.sleep(after)
+    process = begun(tree, tmp_path / "records", patches)
+    time.sleep(seconds)
     workers = list(family(process.pid))
     process.kill()
     process.wait()
@@ -273,13 +265,14 @@ def _ends(process_id):
     return False
 
 
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
-def test_a_rerun_after_a_kill_gives_what_an_unbroken_run_gives(tree, unbroken, seconds, tmp_path, share):
-    check_kill(tree, unbroken, tmp_path, share * seconds)
+@pytest.mark.parametrize("patches", [0, 13, 38])
+def test_a_rerun_after_a_kill_gives_what_an_unbroken_run_gives(tree, unbroken, tmp_path, patches):
+    check_kill(tree, unbroken, tmp_path, patches)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(20))
-def test_twenty_kills(tree, unbroken, seconds, tmp_path, number):
-    left = check_kill(tree, unbroken, tmp_path, (number + 0.5) / 20 * seconds)
-    print(f"killed after {(number + 0.5) / 20:.3f} of {seconds:.2f} s; it left: {left}")
+@pytest.mark.parametrize("patches", range(1, PATCHES + 1, 2))
+def test_twenty_kills(tree, unbroken, tmp_path, patches):
+    seconds = patches / 10_000  # less than a patch takes, so that not all come as one is just done
+    left = check_kill(tree, unbroken, tmp_path, patches, seconds)
+    print(f"killed {1000 * seconds:.1f} ms after patch {patches} of {PATCHES}; it left: {left}")

@@ -112,9 +112,11 @@ def print_peak(index, patches):
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    converted(source, workers=WORKERS[-1])
-    ended.set()
-    watcher.join()
+    try:
+        converted(source, workers=WORKERS[-1])
+    finally:
+        ended.set()
+        watcher.join()
     own, together = (max(sizes) for sizes in zip(*seen, strict=True))
     print(json.dumps({"patches": patches, "before_mib": before, "own_mib": own, "together_mib": together}))
 

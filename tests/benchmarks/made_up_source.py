@@ -13,6 +13,7 @@ from eokeras.ben_ge.source import Patch, Source
 from eokeras.ben_ge.tables import COLUMNS
 
 _TEMPLATES = 8
+_TILES = ("33UUP", "29UPU", "35VPK", "34VER", "29SND")
 _DATES = ("2017-06-13", "2017-09-24", "2017-12-21", "2018-02-03", "2018-04-29")
 _OF_ROWS = ("lonlat", "season", "season_s1", "patch_id_s1", "timestamp_s2", "timestamp_s1", "era5", "era5_level")
 FULL_SET = 590_326
@@ -79,7 +80,11 @@ def _spread(patches: int) -> list[int]:
 
 
 def _place(number: int) -> Place:
-    return Place(("33UUP", "29UPU", "35VPK", "34VER", "29SND")[number % 5], (number, 0), _DATES[number % 5])
+    """Of a grid of 90 x 90 cells in each of a few tiles, as on the ground, on a few dates."""
+    rest, tile = divmod(number, len(_TILES))
+    rest, column = divmod(rest, 90)
+    rest, row = divmod(rest, 90)
+    return Place(_TILES[tile], (column, row), _DATES[rest % len(_DATES)])
 
 
 def write_index(folder: Path, rows: int = FULL_SET) -> Path:
