@@ -75,7 +75,19 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers",
         type=int,
-        help="processes that read, beside the one that writes (default: one for each core); the records are the same",
+        help="processes that read and write (default: one for each core); the records are the same",
+    )
+    parser.add_argument(
+        "--beam-runner",
+        help="run on Apache Beam instead: DirectRunner, DataflowRunner, FlinkRunner, SparkRunner, PortableRunner; "
+        "SOURCE and OUT must lie where every machine sees them under the same path",
+    )
+    parser.add_argument(
+        "--beam-option",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="an option of the runner, repeatable, such as direct_num_workers=2",
     )
     parser.add_argument("--name", help="the NAME in front of the csvs, where it is not the directory's")
     parser.add_argument("--patches", help="index file: use only these patches")
@@ -113,6 +125,8 @@ def main(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         on_error=arguments.on_error,
         workers=arguments.workers,
+        beam_runner=arguments.beam_runner,
+        beam_options=[f"--{option}" for option in arguments.beam_option],
         progress=command_line.progress_bar("convert"),
     )
     schema = ben_ge.load_schema(records)

@@ -2,12 +2,11 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from eokeras.ben_ge import schema
-from eokeras.ben_ge.source import Source
 from eokeras.ben_ge.statistics import TrainingStatistics
 from eokeras.errors import InvalidPatchError
 
@@ -54,34 +53,6 @@ class Gathered:
     def fingerprint(self) -> str:
         """Tells the patches, their sides and their content."""
         return hashlib.sha256("".join(sorted(self.digests)).encode()).hexdigest()[:16]
-
-
-def read_patches(source: Source, skips: bool, part: tuple[str, Sequence[str]]) -> tuple[Gathered, list[dict]]:
-    """Reads some patches of a source, as a worker does.
-
-    Args:
-        source: an opened tree.
-        skips: whether a bad patch is set aside.
-        part: a side of the split, and ids of patches on it.
-
-    Returns:
-        What is known of them, and the fields of each.
-
-    Raises:
-        InvalidPatchError: a patch is bad and not set aside.
-    """
-    (side, patch_ids), gathered, found = part, Gathered(source.rasters), []
-    for patch_id in patch_ids:
-        try:
-            patch = source.read(patch_id)
-        except InvalidPatchError as error:
-            if not skips:
-                raise
-            gathered.skipped[patch_id] = error
-        else:
-            gathered.add(side, patch.features, patch.non_finite)
-            found.append(patch.features)
-    return gathered, found
 
 
 def digest(side: str, features: Mapping) -> str:

@@ -4,7 +4,10 @@ Reference:
     reBEN: Clasen et al. 2024, https://arxiv.org/abs/2407.03653
 """
 
+from collections.abc import Iterable
 from pathlib import Path
+
+import numpy as np
 
 from eokeras.ben_ge.corine import BIGEARTHNET_19
 from eokeras.ben_ge.labels import multi_hot
@@ -16,7 +19,9 @@ _IDS = {name: index for index, name in enumerate(BIGEARTHNET_19)}
 
 
 class MetadataTable:
-    """The table in memory: columns as pyarrow keeps them, rows found by patch id.
+    """The table in memory, rows found by patch id.
+
+    Nothing in it is pyarrow's, which starts a thread where it is imported: workers are forked (`workers`).
 
     Args:
         path: the parquet file, with the columns patch_id, labels, split and s1_name (others are ignored).
@@ -43,7 +48,8 @@ class MetadataTable:
         except (pyarrow.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise InvalidSourceError(f"The metadata table must be Parquet. Received: {reason} File: {path}") from None
-        self._labels = columns["labels"].combine_chunks()
+        lists = (names for chunk in columns["labels"].chunks for names in chunk.to_pylist())
+        self._labels, self._no_labels = _multi_hot_rows(lists, len(columns))
         self._ids = columns["patch_id"].to_pylist()
         self._s1_names = columns["s1_name"].to_pylist()
         self._sides = columns["split"].to_pylist()
@@ -71,12 +77,11 @@ class MetadataTable:
         """
         if patch_id not in self._row:
             raise InvalidPatchError(patch_id, self.path, "A patch must have a row. Received: none.")
-        names = self._labels[self._row[patch_id]].as_py()
-        unknown = [None] if names is None else [name for name in names if name not in _IDS]
-        if unknown:
-            reason = f"`labels` must be a list of BigEarthNet-19 names. Received: {unknown[0]!r}."
+        row = self._row[patch_id]
+        if row in self._no_labels:
+            reason = f"`labels` must be a list of BigEarthNet-19 names. Received: {self._no_labels[row]!r}."
             raise InvalidPatchError(patch_id, self.path, reason)
-        return multi_hot([_IDS[name] for name in names])
+        return self._labels[row].copy()
 
     def splits(self) -> dict[str, list[str]]:
         """The published split: "train", "val", "test" -> patch ids.
@@ -91,3 +96,15 @@ class MetadataTable:
         for patch_id, side in zip(self._ids, self._sides, strict=True):
             sides[_SPLITS[side]].append(patch_id)
         return sides
+
+
+def _multi_hot_rows(lists: Iterable, rows: int) -> tuple[np.ndarray, dict[int, object]]:
+    """(N, 19) uint8 of N rows; row -> what is no class, of those whose labels cannot be used."""
+    found, unusable = np.zeros((rows, len(BIGEARTHNET_19)), "uint8"), {}
+    for row, names in enumerate(lists):
+        unknown = [name for name in names if name not in _IDS] if isinstance(names, list) else [names]
+        if unknown:
+            unusable[row] = unknown[0]
+        else:
+            found[row] = multi_hot([_IDS[name] for name in names])
+    return found, unusable

@@ -1,7 +1,6 @@
 """`patches.csv` beside the shards: every patch with its place on disk, its place on the ground and its classes.
 
-It lets a subset be drawn and read without a pass over the shards: `convert` reads every record back once, after
-TFDS has put them into the order of their hashes, and writes
+It lets a subset be drawn and read without a pass over the shards: `convert` writes
 
     # fingerprint: 0123456789abcdef
     patch_id,split,shard,offset,tile,column,row,date,climate_zone,land_cover,geocluster
@@ -16,7 +15,7 @@ import contextlib
 import csv
 import os
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
@@ -31,6 +30,7 @@ from eokeras.errors import RecordsError, UnwritableError
 FILE = "patches.csv"
 
 _PLACE = ("tile", "column", "row", "date")
+_STORED_PLACE = ("tile", "cell", "date")
 _FIXED = ("patch_id", "split", "shard", "offset", *_PLACE)
 _HEADER, _CHECKSUM = 12, 4  # bytes around a record in a TFRecord file: its length with a checksum, and another
 _ANEW = "`eokeras.ben_ge.write_patch_table(records)` (one pass over the shards)"
@@ -174,7 +174,7 @@ def _shard_count(records: RecordSchema, split: str) -> int:
 def write_patch_table(records: str | Path | RecordSchema) -> Path:
     """Reads every record once and writes `patches.csv` beside the shards.
 
-    `convert` does so itself; records of an earlier version get the file by this function. It appears whole or not at
+    For records of an earlier version, which have none: `convert` writes it with the shards. It appears whole or not at
     all, and replaces an older one.
 
     Raises:
@@ -186,14 +186,9 @@ def write_patch_table(records: str | Path | RecordSchema) -> Path:
     if records.is_other_split:
         raise RecordsError(f"{path} comes from no shards of its own. {_way_out(records)}")
     temporary = records.path / f".{FILE}.{os.getpid()}.incomplete"
+    shards = ((side, shard, file) for side in records.splits for shard, file in enumerate(shard_files(records, side)))
     try:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            file.write(f"{table_owner(records)}\n")
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow((*_FIXED, *class_targets(records.fields)))
-            for split in records.splits:
-                for shard, shard_file in enumerate(shard_files(records, split)):
-                    writer.writerows(_rows(shard_file, split, shard, records.fields))
+        write_rows(records, temporary, ((side, shard, _rows(file, records.fields)) for side, shard, file in shards))
         temporary.replace(path)
     except OSError as error:
         raise UnwritableError(f"{path} must be writable. Received: {error.strerror}.") from None
@@ -203,13 +198,42 @@ def write_patch_table(records: str | Path | RecordSchema) -> Path:
     return path
 
 
-def _rows(file: str, split: str, shard: int, fields: Sequence[str]) -> Iterator[tuple]:
+def write_rows(records: RecordSchema, path: Path, shards: Iterable[tuple[str, int, Iterable[str]]]) -> None:
+    """Writes the table of records to a path.
+
+    Args:
+        records: what it is of.
+        path: where it goes.
+        shards: split, number in it, and the rows as `patch_row` gives them, of every shard in the order on disk.
+    """
+    with path.open("w", newline="", encoding="utf-8") as file:
+        file.write(f"{table_owner(records)}\n")
+        file.write(",".join((*_FIXED, *class_targets(records.fields))) + "\n")
+        for side, shard, rows in shards:
+            for row in rows:
+                patch_id, rest = row.split(",", 1)
+                file.write(f"{patch_id},{side},{shard},{rest}\n")
+
+
+def patch_row(offset: int, stored: Mapping[str, bytes], targets: Sequence[str]) -> str:
+    """What the table says of a patch, but for its split and shard.
+
+    Args:
+        offset: first byte of its record in its file.
+        stored: field -> bytes as in the record; fields that the table does not need are passed over.
+        targets: those of `class_targets`.
+    """
+    read = ("patch_id", *_STORED_PLACE, *(schema.TARGETS[name].feature for name in targets))
+    patch = {name: _decode(name, stored[name]) for name in read}
+    classes = [_CLASS_OF[name](patch[schema.TARGETS[name].feature]) for name in targets]
+    return ",".join(map(str, (patch["patch_id"], offset, patch["tile"], *patch["cell"], patch["date"], *classes)))
+
+
+def _rows(file: str, fields: Sequence[str]) -> Iterator[str]:
     targets = class_targets(fields)
-    read = ("patch_id", "tile", "cell", "date", *(schema.TARGETS[name].feature for name in targets))
-    for offset, stored in _records_of(file):
-        patch = {name: _decode(name, stored[name].bytes_list.value[0]) for name in read}
-        classes = [_CLASS_OF[name](patch[schema.TARGETS[name].feature]) for name in targets]
-        yield patch["patch_id"], split, shard, offset, patch["tile"], *patch["cell"], patch["date"], *classes
+    read = ("patch_id", *_STORED_PLACE, *(schema.TARGETS[name].feature for name in targets))
+    for offset, example in _records_of(file):
+        yield patch_row(offset, {name: example[name].bytes_list.value[0] for name in read}, targets)
 
 
 def _records_of(path: str) -> Iterator[tuple[int, Mapping]]:

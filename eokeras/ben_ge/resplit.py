@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from eokeras.ben_ge.builder import SPLIT_FILE
 from eokeras.ben_ge.gathered import Gathered
 from eokeras.ben_ge.index_files import Split, write_split
 from eokeras.ben_ge.layout import SPLITS
 from eokeras.ben_ge.patch_table import FILE, shard_counts, table_owner
 from eokeras.ben_ge.rasters import count_non_finite
+from eokeras.ben_ge.record_files import SPLIT_FILE
 from eokeras.ben_ge.record_patches import RecordPatches, patches_of
 from eokeras.ben_ge.records import RecordSchema, load_schema, shard_lengths
 from eokeras.ben_ge.seal import sealed

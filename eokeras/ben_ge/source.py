@@ -54,7 +54,10 @@ class Patch:
 
 
 class Source:
-    """A tree, opened by `open_source`. It can be pickled; it opens rasters only in `read`.
+    """A tree, opened by `open_source`. It opens rasters only in `read`.
+
+    It can be pickled, as for workers that read: what it remembers of all patches (places, ...) stays behind, and is
+    worked out again where it is asked for.
 
     Attributes:
         name: the NAME in front of the tree's csvs.
@@ -100,6 +103,10 @@ class Source:
 
     def __repr__(self) -> str:
         return f"<Source {self.name}: {len(self.patch_ids)} patches of {', '.join(self.modalities)} in {self.root}>"
+
+    def __getstate__(self) -> dict:
+        cached = {key for key in vars(self) if isinstance(getattr(type(self), key, None), functools.cached_property)}
+        return {key: value for key, value in vars(self).items() if key not in cached}
 
     # ---- Open: which fields there are --------------------------------------------------------------------------
 

@@ -15,8 +15,8 @@ import tensorflow_datasets as tfds
 
 import eokeras as eo
 from eokeras import ben_ge
-from eokeras.ben_ge.builder import _ShardConfig
 from eokeras.ben_ge.gathered import digest
+from eokeras.ben_ge.shards import cut, encode, serialise, shard_count
 from eokeras.errors import (
     InvalidArgumentError,
     InvalidPatchError,
@@ -130,7 +130,7 @@ def test_missing_backscatter_of_all_splits_is_counted(known_records):
     ],
 )
 def test_number_of_shards_by_size(total_bytes, patches, shards):
-    assert _ShardConfig().get_number_shards(total_bytes, patches) == shards
+    assert shard_count(total_bytes, patches) == shards
 
 
 def test_same_source_gives_the_same_bytes(tmp_path):
@@ -138,6 +138,68 @@ def test_same_source_gives_the_same_bytes(tmp_path):
     first, second = (ben_ge.convert(tmp_path / "tree", tmp_path / name, split="random") for name in ("a", "b"))
     for path in sorted(first.iterdir()):
         assert path.read_bytes() == (second / path.name).read_bytes(), path.name
+
+
+def test_shards_are_those_of_tensorflow_datasets(tmp_path):
+    """TFDS's own writer makes the same of the same bytes: order, files, framing, checksums."""
+    from tensorflow_datasets.core import naming, writer
+    from tensorflow_datasets.core.example_serializer import Serializer
+    from tensorflow_datasets.core.file_adapters import FileFormat
+    from tensorflow_datasets.core.utils.shard_utils import ShardConfig
+
+    class AsIs(Serializer):
+        def serialize_example(self, example):
+            return example
+
+    write_tree(tmp_path / "tree", 12)
+    source = ben_ge.open_source(tmp_path / "tree")
+    records = ben_ge.convert(source, tmp_path / "records", split="random", fractions=(0.9, 0.1, 0))
+    ids = [row[0] for row in csv.reader((records / "split.csv").open()) if row[-1] == "train"]
+    (tmp_path / "theirs").mkdir()
+    theirs = writer.Writer(
+        serializer=AsIs({}),
+        filename_template=naming.ShardedFileTemplate(
+            data_dir=tmp_path / "theirs", dataset_name="ben_ge", split="train", filetype_suffix="tfrecord"
+        ),
+        hash_salt="train",
+        disable_shuffling=False,
+        example_writer=writer.ExampleWriter(FileFormat.TFRECORD),
+        shard_config=ShardConfig(num_shards=len(list(records.glob("*train*")))),
+    )
+    for patch_id in ids:
+        theirs.write(patch_id, serialise(encode(source.read(patch_id).features, source.rasters)))
+    theirs.finalize()
+    files = sorted((tmp_path / "theirs").iterdir())
+    assert len(ids) > len(files) > 2
+    for path in files:
+        assert path.read_bytes() == (records / path.name).read_bytes()
+
+
+def test_a_raster_of_another_shape_is_no_record(tmp_path):
+    write_tree(tmp_path / "tree", 1)
+    source = ben_ge.open_source(tmp_path / "tree")
+    features = dict(source.read(source.patch_ids[0]).features)
+    features["s1"] = features["s1"][..., :1]
+    with pytest.raises(ValueError, match=r"`s1` must have shape \(120, 120, 2\). Received: shape=\(120, 120, 1\)"):
+        encode(features, source.rasters)
+
+
+def test_a_shard_whose_patches_are_all_bad_is_left_out(tmp_path):
+    features = write_tree(tmp_path / "tree", 12)
+    source = ben_ge.open_source(tmp_path / "tree")
+    split = ben_ge.make_split(source, "random", fractions=(0.9, 0.1, 0))
+    first, *others = cut(split.patches, source.rasters)
+    for patch_id in first.patch_ids:
+        break_patch(tmp_path / "tree", features[patch_id])
+    records = ben_ge.convert(
+        tmp_path / "tree", tmp_path / "records", "random", fractions=(0.9, 0.1, 0), on_error="skip"
+    )
+    builder = tfds.builder_from_directory(records)
+    assert builder.info.splits["train"].num_shards == sum(shard.side == "train" for shard in others)
+    found = [e["patch_id"].decode() for side in builder.info.splits for e in tfds.as_numpy(builder.as_dataset(side))]
+    assert sorted(found) == sorted(patch_id for shard in others for patch_id in shard.patch_ids)
+    table = (records / "patches.csv").read_bytes()
+    assert ben_ge.write_patch_table(records).read_bytes() == table  # read back from the shards
 
 
 def test_fingerprint_tells_content_and_split(tmp_path):

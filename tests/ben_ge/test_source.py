@@ -232,11 +232,25 @@ def test_world_of_a_simulated_tree(tmp_path):
     assert open_source(tmp_path / "small").world == {"seed": 3}
 
 
-def test_source_and_its_errors_can_be_pickled(tmp_path):
+def test_source_can_be_pickled(tmp_path):
     expected = trees.write_tree(tmp_path / "small", 2)
     source = pickle.loads(pickle.dumps(open_source(tmp_path / "small")))
     for patch_id in source.patch_ids:
         check_patch(source.read(patch_id), expected[patch_id], ALL_FIELDS - {"labels"})
+
+
+def test_a_pickled_source_leaves_behind_what_it_remembers(tmp_path):
+    """Also within its parts: those that read labels know the source that they belong to."""
+    trees.write_tree(tmp_path / "small", 2)
+    fresh, used = open_source(tmp_path / "small"), open_source(tmp_path / "small")
+    places, numbers = used.places, used.digital_numbers
+    assert pickle.dumps(used) == pickle.dumps(fresh)
+    again = pickle.loads(pickle.dumps(used))
+    assert (again.places, again.digital_numbers) == (places, numbers)
+    assert used.places is places
+
+
+def test_errors_can_be_pickled():
     error = pickle.loads(pickle.dumps(InvalidPatchError("a", "b.tif", "Why.")))
     assert (error.patch_id, error.path, error.reason) == ("a", Path("b.tif"), "Why.")
 

@@ -99,6 +99,14 @@ def test_an_error_in_a_process_of_its_own(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+def test_options_for_beam_are_handed_on_as_on_its_command_line(tmp_path, capsys):
+    write_tree(tmp_path / "tree", 3)
+    status, lines = in_process(capsys, tmp_path / "tree", tmp_path / "records", "--beam-option", "direct_num_workers=2")
+    assert status == 1
+    words = "`beam_options` must come with `beam_runner`. Received: ['--direct_num_workers=2']."
+    assert [line.partition(": ")[2] for line in lines] == [words]
+
+
 def test_verbose_raises_for_the_traceback(tmp_path):
     with pytest.raises(InvalidSourceError):
         command_line.run(script.main, script.make_parser(), [str(tmp_path / "a"), str(tmp_path / "b"), "--verbose"])
