@@ -15,7 +15,7 @@ from eokeras.evaluate.patch_statistics import LOWER_IS_BETTER
 from eokeras.evaluate.pixels import is_labelled
 from eokeras.evaluate.scores import kind_of, metric_name
 from eokeras.plot.experiments import response, response_words
-from eokeras.plot.style import CONTESTANT_STYLES, STYLE, finish, task_text
+from eokeras.plot.style import STYLE, contestant_styles, finish, task_text
 
 _MISSING_COLOUR = "#DDDDDD"
 
@@ -26,6 +26,9 @@ def label_efficiency_chart(efficiency: LabelEfficiency, *, title: str = "") -> F
     Args:
         efficiency: from `eokeras.evaluate.label_efficiency`.
         title: default names the target.
+
+    Raises:
+        InvalidArgumentError: there are more contestants than can be told apart.
     """
     shares, count = 100 * np.asarray(efficiency.fractions), len(efficiency.values)
     score = metric_name(efficiency.metric)
@@ -34,10 +37,11 @@ def label_efficiency_chart(efficiency: LabelEfficiency, *, title: str = "") -> F
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 4.9), layout="constrained")
         axis = figure.subplots()
+        styles = contestant_styles(count)
         for order, (name, table) in enumerate(efficiency.values.items()):
             # A factor apart, so that intervals of one budget stand side by side.
             places = shares * 1.04 ** (order - (count - 1) / 2)
-            response(axis, places, name, table, CONTESTANT_STYLES[order % len(CONTESTANT_STYLES)])
+            response(axis, places, name, table, styles[order])
         axis.set_xscale("log")
         axis.set_xticks(shares, [f"{share:.3g} %" for share in shares])
         axis.minorticks_off()

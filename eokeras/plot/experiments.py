@@ -17,7 +17,7 @@ from eokeras.evaluate.patch_statistics import LOWER_IS_BETTER
 from eokeras.evaluate.scores import ILLUSTRATION, metric_name
 from eokeras.evaluate.subsets import SubsetScores
 from eokeras.plot.differences import chosen_metrics
-from eokeras.plot.style import CONTESTANT_STYLES, MODALITY_COLOURS, STYLE, finish, task_text
+from eokeras.plot.style import CONTESTANT_STYLES, MODALITY_COLOURS, STYLE, contestant_styles, finish, task_text
 
 _MISSING_COLOUR = "#BBBBBB"
 _ROW_INCHES = 0.36
@@ -107,8 +107,9 @@ def dose_response(
         axis = figure.subplots()
         step = np.diff(doses).min() if len(doses) > 1 else 1.0
         shifts = (np.arange(len(tables)) - (len(tables) - 1) / 2) * 0.05 * step
+        styles = contestant_styles(len(tables))
         for order, (name, table) in enumerate(tables.items()):
-            response(axis, doses + shifts[order], name, table, CONTESTANT_STYLES[order % len(CONTESTANT_STYLES)])
+            response(axis, doses + shifts[order], name, table, styles[order])
         if oracle is not None:
             _oracle(axis, doses, oracle)
         axis.set_xlabel(dose_name)

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 
+from eokeras.errors import InvalidArgumentError
 from eokeras.evaluate.scores import SIMULATED
 
 MODALITY_COLOURS = {
@@ -23,6 +24,19 @@ CONTESTANT_STYLES = (
     ("#555555", "P", (0, (1, 1))),
 )
 """Colour, marker and line of methods side by side, told apart in grey too; no modality has these colours."""
+
+
+def contestant_styles(count: int) -> tuple:
+    """The first `count` of `CONTESTANT_STYLES`.
+
+    Raises:
+        InvalidArgumentError: there are more contestants than can be told apart.
+    """
+    if count > len(CONTESTANT_STYLES):
+        rule = f"A chart tells {len(CONTESTANT_STYLES)} contestants apart; choose so many."
+        raise InvalidArgumentError(f"{rule} Received: {count}.")
+    return CONTESTANT_STYLES[:count]
+
 
 SPLIT_STYLES = {"train": ("#767C86", "o"), "val": ("#E69F00", "^"), "test": ("#0B5FA5", "D")}
 """Colour and marker of each split: told apart by lightness too, for those who see colours otherwise."""

@@ -929,7 +929,9 @@ if "efficiency" in results:
     found = results["efficiency"]["spread"]["fine-tuned"]
     tables = {name: np.array(rows) for name, rows in found["values"].items()}  # (worlds, budgets)
     curve = evaluate.LabelEfficiency("land_cover", "accuracy", tuple(found["fractions"]), tables, "spread", True)
-    display(eo.plot.label_efficiency_chart(curve, title="Fine-tuned: accuracy of land cover by labels, five worlds"))
+    four = {name: tables[name] for name in ("scratch (ResNet)", "SimCLR", "S1-S2", "noise")}
+    chart = evaluate.LabelEfficiency("land_cover", "accuracy", curve.fractions, four, "spread", True)
+    display(eo.plot.label_efficiency_chart(chart, title="Fine-tuned: accuracy of land cover by labels, five worlds"))
     print(curve)
 
 # %% [markdown] tags=["core"]
