@@ -18,7 +18,7 @@ from eokeras.epochs import shuffled
 from eokeras.errors import InvalidArgumentError
 from eokeras.label_choice import Choice
 
-_SHUFFLE_BUFFER = 1024  # records are stored in random order already; this mixes neighbouring shards
+_SHUFFLE_BUFFER = 256  # records, 80 MB: they are stored in random order already; this mixes neighbouring shards
 _OPEN_PARTS = 8
 _READ_BUFFER = 256 * 1024  # bytes; what `tf.data.TFRecordDataset` takes
 

@@ -78,5 +78,5 @@ def test_what_cannot_be_drawn_is_named():
     with pytest.raises(InvalidArgumentError, match="two or more of each"):
         plot.embedding_chart(Embeddings(np.ones((1, 4)), {"season": np.ones(1, "float32")}, {}), "season")
     seven = {f"method {number}": np.full((1, 2), 0.5) for number in range(7)}
-    with pytest.raises(InvalidArgumentError, match="tells 6 contestants apart; choose so many. Received: 7"):
+    with pytest.raises(InvalidArgumentError, match=r"tells 6 contestants apart; choose so many\. Received: 7"):
         plot.label_efficiency_chart(LabelEfficiency("land_cover", "accuracy", (0.1, 1.0), seven, "spread"))
