@@ -18,12 +18,23 @@ _compiles: ContextVar[bool] = ContextVar("compiles", default=False)
 
 @contextlib.contextmanager
 def compiling(is_worth_it: bool) -> Iterator[None]:
-    """Within it `run` compiles, or does not."""
-    before = _compiles.set(is_worth_it)
+    """Within it `run` compiles, where it is worth it and TensorFlow can; else it does not."""
+    before = _compiles.set(is_worth_it and _can_compile())
     try:
         yield
     finally:
         _compiles.reset(before)
+
+
+@functools.cache
+def _can_compile() -> bool:
+    """Whether this build of TensorFlow has XLA for this CPU, on which data sets run."""
+    try:
+        with tf.init_scope(), tf.device("CPU:0"):
+            tf.function(tf.identity, jit_compile=True)(tf.zeros(1))
+    except tf.errors.OpError:
+        return False
+    return True
 
 
 def run(function: Callable, tensors: tuple, *constants: Hashable):

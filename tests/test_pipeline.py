@@ -13,6 +13,7 @@ import tensorflow as tf
 from rasterio.enums import Resampling
 
 import eokeras as eo
+from eokeras import programs
 from eokeras.ben_ge.corine import corine_to_19
 from eokeras.ben_ge.schema import VOID
 from eokeras.errors import InvalidArgumentError, RecordsError
@@ -436,6 +437,28 @@ def test_last_batch_is_kept_unless_dropped(known_records):
     dropped = dataset(known_records.path, inputs=("dem",), batch_size=4, drop_remainder=True)
     assert [len(inputs["dem"]) for inputs, _ in dropped] == [4]
     assert int(dropped.cardinality()) == 1
+
+
+def test_where_tensorflow_has_no_compiler_nothing_is_compiled(known_records, monkeypatch):
+    monkeypatch.setattr("eokeras.pipeline._WORTH_COMPILING", 0)
+    function, asked = tf.function, []
+
+    def without_compiler(python_function, jit_compile=None, **options):
+        asked.append(jit_compile)
+
+        def call(*arguments):
+            raise tf.errors.UnimplementedError(None, None, "XLA_CPU_JIT is not linked in")
+
+        return call if jit_compile else function(python_function, **options)
+
+    programs._can_compile.cache_clear()
+    monkeypatch.setattr(tf, "function", without_compiler)
+    try:
+        inputs, _ = next(iter(dataset(known_records.path, inputs=("s2",))))
+    finally:
+        programs._can_compile.cache_clear()
+    assert inputs["s2"].shape[1:] == (120, 120, 12)
+    assert asked.count(True) == 1
 
 
 def test_parts_are_equal_and_hold_every_patch_once(known_records):
