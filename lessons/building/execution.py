@@ -124,7 +124,8 @@ def _without_paths(value, root: Path, folder: Path):
     if isinstance(value, str):
         for prefix, shown in ((f"{folder}/", ""), (str(folder), "."), (f"{root}/", "../../"), (str(root), "../..")):
             value = value.replace(prefix, shown)
-        value = re.sub(r"/[^\s'\":]*/site-packages/", "", value)
+        if "/site-packages/" in value:  # the search takes minutes on a picture in base 64, which is full of slashes
+            value = re.sub(r"/[^\s'\":]*/site-packages/", "", value)
         value = re.sub(r"/tmp/ipykernel_\d+/\d+\.py", "cell", value)
         return value.replace(sys.prefix, "").replace(str(Path.home()) + "/", "~/")
     if isinstance(value, dict):
