@@ -1025,7 +1025,7 @@ for name, card in results.get("pretraining", {}).items():
 # Neither slope excludes zero, from 60 to 600 images. Labels from few groups cost scratch more ({{
 # efficiency.clustered.fine-tuned.mean.scratch (ResNet).0:.2f }} against {{
 # efficiency.spread.fine-tuned.mean.scratch (ResNet).1:.2f }}) than any pretraining gave back. Seconds were taken with other work
-# beside; two views or two sensors cost about twice as much as one.
+# beside.
 
 # %% [markdown] tags=["core"]
 # ## What this shows, and what not
