@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
+BENCH ?= build/bench
 
-.PHONY: demo test test-all lint format lessons lessons-check clean
+.PHONY: demo test test-all lint format bench lessons lessons-check clean
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +30,20 @@ lint: $(VENV)/.installed
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+$(VENV)/.installed-bench: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -e '.[bench]'
+	touch $@
+
+# One after the other: two that run at once measure each other. Full sizes: tests/benchmarks/README.md.
+bench: $(VENV)/.installed-bench  ## short runs of all benchmarks of speed, against PyTorch: about five minutes
+	mkdir -p $(BENCH)
+	$(BIN)/python -m tests.benchmarks.reading $(BENCH)/reading.json --data $(BENCH)/data --short
+	$(BIN)/python -m tests.benchmarks.augmentation $(BENCH)/augmentation.json --data $(BENCH)/data --short
+	$(BIN)/python -m tests.benchmarks.overlap $(BENCH)/overlap.json --data $(BENCH)/data --short
+	$(BIN)/python -m tests.benchmarks.training_step $(BENCH)/training_step.json --short
+	$(BIN)/python -m tests.benchmarks.inference $(BENCH)/inference.json --data $(BENCH)/data --short
+	$(BIN)/python -m tests.benchmarks.conversion $(BENCH)/conversion.json --short
 
 lessons/node_modules/.package-lock.json: lessons/package-lock.json
 	npm ci --prefix lessons --no-audit --no-fund

@@ -27,6 +27,7 @@ from tests.benchmarks.timing import in_turns, machine
 
 LOOP = "rasterio loop"
 PROCESSES = 2
+SHORT = {"patches": 16, "rounds": 2}
 
 
 def plain_loop(source, patch_ids):
@@ -143,7 +144,10 @@ def main():
     parser.add_argument("--tree", type=Path, help="a tree of ben-ge or BigEarthNet; by default a simulated one is made")
     parser.add_argument("--patches", type=int, default=64, help="patches that a round reads")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--short", action="store_true", help="16 patches, two rounds, to see that all works")
     arguments = parser.parse_args()
+    if arguments.short:
+        vars(arguments).update(SHORT)
     with tempfile.TemporaryDirectory() as folder:
         root = arguments.tree or simulate(Path(folder) / "simulated", patches=arguments.patches, processes=1)
         seconds, files = reading_seconds(root, arguments.patches, arguments.rounds)
