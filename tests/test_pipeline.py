@@ -143,7 +143,8 @@ def test_stored_numbers_come_back_exactly(known_records):
     for patch_id, features in known_records.features.items():
         found = patches[patch_id]
         for name in ("s2_10m", "s2_20m", "s2_60m", "s1", "dem", "era5", "lonlat"):
-            assert found[name].dtype == np.float32
+            stored_dtype = "uint16" if name.startswith("s2") else "int16" if name == "dem" else "float32"
+            assert found[name].dtype == stored_dtype
             np.testing.assert_array_equal(found[name], np.float32(features[name]), err_msg=name)
         assert found["climate_zone"] == CLIMATE_CODES.index(features["climate_zone"])
         codes = features["land_cover_map"]

@@ -168,7 +168,7 @@ def test_presence_inputs_are_served(known_records, tmp_path):
     stored["s1"][1] = np.nan
     stored |= {"s2_present": np.array([[1], [1], [0]], "float32"), "s1_present": np.array([[1], [0], [1]], "float32")}
     loaded = tf.saved_model.load(path)
-    served = loaded.serve({name: tf.constant(value) for name, value in stored.items()})["season"]
+    served = loaded.serve({name: tf.cast(value, tf.float32) for name, value in stored.items()})["season"]
     s2, s1 = (calibrated[name].mean(axis=(1, 2, 3)) for name in ("s2_20m", "s1"))
     np.testing.assert_allclose(served, [s2[0] + 10 * s1[0], s2[1] + 70, 5 + 10 * s1[2]], rtol=1e-4)
 
@@ -281,7 +281,7 @@ def test_stored_resolution(known_records, tmp_path):
     calibrated = next(iter(eo.make_dataset(known_records.path, "test", **read)))[0]
     stored = next(iter(eo.make_dataset(known_records.path, "test", calibrate=None, **read)))[0]
     loaded = tf.saved_model.load(path)
-    served = loaded.serve({"s2_20m": stored["s2_20m"]})["season"]
+    served = loaded.serve({"s2_20m": tf.cast(stored["s2_20m"], tf.float32)})["season"]
     expected = model.predict({"s2_20m": calibrated["s2_20m"]}, verbose=0)["season"][:, 0]
     np.testing.assert_allclose(served, expected, atol=1e-4)
 
