@@ -9,7 +9,7 @@ import eokeras as eo
 from eokeras import models, pretrain
 from tests.checks import dtype_policy, to_numpy
 
-SIZE, PATCHES = 16, 4
+SIZE, PATCHES = 32, 4
 RATE, DECAY, EPSILON = 0.1, 0.5, 1e-2  # so large that each shows in one step
 TARGETS = {
     "climate_zone": np.array([3, 0, 5, 3], "int32"),
@@ -28,7 +28,7 @@ def with_heads(backbone, *tasks):
 
 
 def small_vit():
-    return models.vit((SIZE, SIZE, 3), patch_size=4, width=8, depth=1, heads=2, mlp_width=12, name="s2")
+    return models.vit((SIZE, SIZE, 3), patch_size=8, width=8, depth=1, heads=2, mlp_width=12, name="s2")
 
 
 def fusion():
@@ -92,7 +92,7 @@ def fit(model, x, y, batch_size, **options):
 
 
 def trained(model):
-    return [np.array(weight) for weight in to_numpy([weight.value for weight in model.trainable_variables])]
+    return [np.array(to_numpy(weight.value)) for weight in model.trainable_variables]
 
 
 def largest_difference(some, others):
@@ -145,25 +145,37 @@ def test_two_half_batches_are_one_batch_where_nothing_is_normalised_over_it(buil
 # ------------------------------------------------------------------------------------- mixed precision
 
 
+def step(build, policy):
+    """Loss of a step, and by how much it moves the weights."""
+    with dtype_policy(policy):
+        model, x, y = made(build, sgd(policy))
+    before = trained(model)
+    (loss,) = fit(model, x, y, PATCHES)
+    assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
+    return loss, np.concatenate([(b - a).ravel() for a, b in zip(before, trained(model), strict=True)])
+
+
+def sgd(policy):
+    """With a scale of the loss that float16 bears from the first step on; Keras begins at 32768 and halves it."""
+    optimizer = keras.optimizers.SGD(RATE)
+    is_scaled = policy == "mixed_float16"
+    return keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=64) if is_scaled else optimizer
+
+
 @pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("build", KINDS)
-def test_mixed_precision_starts_where_float32_does_and_learns(build):
-    full, x, y = made(build, keras.optimizers.Adam(1e-2))
-    expected = full.evaluate(x, y or None, batch_size=PATCHES, verbose=0)
-    for policy in ("mixed_bfloat16", "mixed_float16"):
-        with dtype_policy(policy):
-            half, x, y = made(build, keras.optimizers.Adam(1e-2))
-        assert largest_difference(trained(full), trained(half)) == 0
-        assert half.evaluate(x, y or None, batch_size=PATCHES, verbose=0) == pytest.approx(expected, rel=0.05)
-        losses = fit(half, x, y, PATCHES, epochs=3)
-        assert losses[-1] < losses[0]
-        assert {weight.dtype for weight in half.trainable_variables} == {"float32"}
-        assert all(np.isfinite(weight).all() for weight in trained(half))
+def test_mixed_precision_takes_the_step_of_float32_but_for_rounding(build):
+    expected, movement = step(build, "float32")
+    # Of networks so narrow that normalise over so few numbers bfloat16 rounds much; no step at all would be 1 away.
+    for policy, tolerance in (("mixed_bfloat16", 0.8), ("mixed_float16", 0.2)):
+        loss, own = step(build, policy)
+        assert loss == pytest.approx(expected, rel=0.05)
+        assert 0 < np.linalg.norm(own - movement) < tolerance * np.linalg.norm(movement)
 
 
-def test_losses_are_scaled_in_a_graph_too():
-    with dtype_policy("mixed_float16"):
-        model, x, y = made(vit, keras.optimizers.Adam(1e-2))
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_learns_in_a_graph(policy):
+    with dtype_policy(policy):
+        model, x, y = made(vit, sgd(policy))
     losses = fit(model, x, y, PATCHES, epochs=4)
-    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     assert losses[-1] < losses[0]
