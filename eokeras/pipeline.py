@@ -21,6 +21,7 @@ from eokeras.calibration import calibration_for_records
 from eokeras.epochs import numbered_epochs, seed_of_batch
 from eokeras.errors import InvalidArgumentError, RecordsError, check_choice, check_choices
 from eokeras.label_choice import choose_patches, part_of
+from eokeras.parallel import map_ahead
 from eokeras.serialised import serialised_cells, serialised_patches
 from eokeras.several_views import augment_dates, finish_views, parse_dates
 
@@ -188,7 +189,7 @@ def make_dataset(
             parts = finish_views(finish)(batch) if view_count(batch) else finish(batch)
             return parts if mix is None else (*mix(*parts[:2], fold(seed_of_batch(*draws), 1)), *parts[2:])
 
-    dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    dataset = map_ahead(dataset, read)
     dataset.recipe = recipe
     return dataset
 

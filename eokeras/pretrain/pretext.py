@@ -18,6 +18,7 @@ from eokeras.losses.labelled import LabelledMeanAbsoluteError
 from eokeras.metrics.classes import Accuracy
 from eokeras.metrics.numbers import MeanAbsoluteError
 from eokeras.models.heads import dense_regression_head, map_head, regression_head, scene_head
+from eokeras.parallel import map_ahead
 from eokeras.pipeline import SHORTCUTS, make_dataset
 from eokeras.pretrain.clustering import GeoClusters
 
@@ -138,9 +139,7 @@ class PretextTasks:
             made = {name: made[name] for name in self.names}
             return (kept, made, {name: metadata[name] for name in asked}) if asked else (kept, made)
 
-        import tensorflow as tf
-
-        dataset = dataset.map(apply, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        dataset = map_ahead(dataset, apply)
         dataset.recipe = functools.partial(self.dataset, split=split, **options)
         return dataset
 

@@ -31,6 +31,7 @@ def contestants(records, width):
 
     from eokeras import augment
     from eokeras.ben_ge.records import load_schema
+    from eokeras.parallel import map_ahead
     from eokeras.run_folder import Configuration, StopOnDivergence, build_model
 
     configuration = Configuration(str(records), width=width)
@@ -38,7 +39,7 @@ def contestants(records, width):
     model = build_model(configuration, load_schema(records))
     data = configuration.dataset("train", shuffle=True, augment=augment.dihedral(), seed=0, drop_remainder=True)
     steps = len(data)
-    in_memory = tf.data.Dataset.from_tensors(next(iter(data))).repeat(steps)
+    in_memory = map_ahead(tf.data.Dataset.from_tensors(next(iter(data))).repeat(steps), lambda *parts: parts)
     fit = partial(model.fit, callbacks=[StopOnDivergence()], shuffle=False, verbose=0)
     return {READING: partial(_read, data), STEPS: partial(fit, in_memory), EPOCH: partial(fit, data)}, steps
 

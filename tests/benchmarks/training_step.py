@@ -45,6 +45,7 @@ def keras_contestant(name, workload, weights, steps, policy="float32", compiled=
     import tensorflow as tf
 
     import eokeras as eo
+    from eokeras.parallel import map_ahead
     from eokeras.run_folder import StopOnDivergence
 
     keras.config.set_dtype_policy(policy)
@@ -58,7 +59,8 @@ def keras_contestant(name, workload, weights, steps, policy="float32", compiled=
     batch = tf.data.Dataset.from_tensors(({"s2": images}, {workload.task: ids}))
 
     def fit(steps):
-        return model.fit(batch.repeat(steps), callbacks=[StopOnDivergence()], shuffle=False, verbose=0)
+        batches = map_ahead(batch.repeat(steps), lambda *parts: parts)  # as `make_dataset` hands them out
+        return model.fit(batches, callbacks=[StopOnDivergence()], shuffle=False, verbose=0)
 
     start = time.perf_counter()
     loss = fit(1).history["loss"][0]

@@ -8,6 +8,7 @@ from keras import layers
 
 from eokeras.errors import check_choice
 from eokeras.models.encoders.contract import check_map_shape, check_positive, level_name
+from eokeras.normalization import FusedBatchNormalization
 
 # ------------------------------------------------------------------ Config
 
@@ -26,13 +27,14 @@ def _convolution(x, channels, kernel_size, stride, name):
 
     `padding="same"` would put all zeros of a strided convolution below and to the right where sizes are even.
     """
-    if kernel_size > 1:
+    padding = "same"
+    if stride > 1 and kernel_size > 1:
         x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_padding")(x)
+        padding = "valid"
     scaling = keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
-    convolution = layers.Conv2D(
-        channels, kernel_size, stride, use_bias=False, kernel_initializer=scaling, name=f"{name}_convolution"
-    )
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_normalisation")(convolution(x))
+    options = {"use_bias": False, "kernel_initializer": scaling, "name": f"{name}_convolution"}
+    x = layers.Conv2D(channels, kernel_size, stride, padding, **options)(x)
+    return FusedBatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_normalisation")(x)
 
 
 def _basic_block(x, channels, stride, name):
