@@ -478,6 +478,13 @@ def test_parts_are_equal_and_hold_every_patch_once(known_records):
     assert sorted(few[0] + few[1]) == sorted(budget)
 
 
+@pytest.mark.parametrize("options", [{}, {"shuffle": True, "repeat": True}, {"cache": "memory"}, {"label_fraction": 0.5}])
+def test_ending_an_epoch_waits_for_no_tuner(known_records, options):
+    data = dataset(known_records.path, targets=("season",), **options)
+    for handed_out in (data, data.map(lambda *parts: parts), data.take(2)):
+        assert handed_out.options().autotune.enabled is False
+
+
 def test_recipe_makes_the_same_set_with_other_keywords(known_records):
     data = dataset(known_records.path, inputs=("dem",), shuffle=True, seed=1)
     again = data.recipe(shuffle=False, metadata=("patch_id",), inputs=("s1",))

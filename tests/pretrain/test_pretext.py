@@ -81,6 +81,7 @@ def test_a_data_set_can_be_made_again(schema, clusters):
     assert set(again.element_spec[0]) == {"s1", "s1_present"}
     assert set(again.element_spec[1]) == {"geocluster", "era5"}
     assert len(list(again)) == 2
+    assert data.options().autotune.enabled is False
 
 
 def test_targets_of_views_are_those_of_the_first(schema):
