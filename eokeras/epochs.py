@@ -4,9 +4,12 @@ A run that was interrupted after epoch k and goes on with `first_epoch=k` in ano
 would have seen: nothing hangs on how often a data set was iterated before, or on a global seed.
 """
 
+import itertools
 import random
 from collections.abc import Callable
+from functools import partial
 
+import numpy as np
 import tensorflow as tf
 
 from eokeras.augment.composition import fold
@@ -27,9 +30,9 @@ def numbered_epochs(
         A data set of (element, seed (2,) int64 of its epoch, position () int64 within the epoch).
     """
     seed = random.getrandbits(31) if seed is None else seed
-    with tf.device("CPU:0"):  # a data set cannot read a variable that lies on an accelerator
-        count = tf.Variable(first_epoch, trainable=False, dtype=tf.int64)
-    numbers = tf.data.Dataset.from_tensors(0).map(lambda _: count.assign_add(1) - 1)
+    count = itertools.count(first_epoch)  # no variable: within a strategy's scope it would lie on the accelerators
+    number = partial(tf.numpy_function, lambda: np.int64(next(count)), [], tf.int64)
+    numbers = tf.data.Dataset.from_tensors(0).map(lambda _: tf.ensure_shape(number(), ()))
     numbers = numbers.repeat() if repeat else numbers
 
     def elements(number: tf.Tensor) -> tf.data.Dataset:

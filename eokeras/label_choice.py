@@ -49,6 +49,9 @@ def part_of(records: RecordSchema, split: str, choice: Choice | None, index: int
     """One of `count` parts of what would be read: no patch is in two, and their sizes differ by one at most."""
     table = choice.table if choice else read_patch_table(records, split)
     chosen = np.flatnonzero(choice.chosen) if choice else np.arange(len(table.places))
+    if count > len(chosen):
+        rule = "`part` must be of no more parts than there are patches to read."
+        raise InvalidArgumentError(f"{rule} Received: part={(index, count)}, and {len(chosen)} patches.")
     kept = np.zeros(len(table.places), bool)
     kept[chosen[len(chosen) * index // count : len(chosen) * (index + 1) // count]] = True
     return Choice(table, kept, choice.labelled if choice else {})

@@ -90,7 +90,8 @@ def make_dataset(
         masks: adds the input `s1_mask` (B, H, W, C) float32, 0 where backscatter is missing.
         presence: adds an input `<input>_present` (B, 1) float32 of ones for each of `inputs` (one
             `s2_present` for its stored groups), for models that can do without a modality.
-        shuffle: new order in every epoch.
+        shuffle: new order in every epoch: of the shards, and of records among 256 neighbours, which are in random order
+            already; of all records with `cache="memory"`; with files as cache of neighbours alone.
         dates: with 2 or more an element is no patch but a cell that was seen on so many dates, each date a view as
             after `eokeras.augment.views`: `s2_view_1`, `s2_view_2`. With `shuffle` the dates are drawn anew in every
             epoch, else they are the first ones. Cells seen more rarely are left out. Targets are those of the first of
@@ -102,9 +103,11 @@ def make_dataset(
             else; targets of classes may then be shares of classes, (B, N) or (B, H, W, N) float32.
         seed: makes order and augmentation repeatable: those of an epoch follow from this and its number alone.
         first_epoch: number of the first epoch; every further iteration is the next one. A run that goes on after k
-            epochs gives k and sees what an unbroken one would.
+            epochs gives k and sees what an unbroken one would. (A `fit` that builds the model from its data, as under a
+            `tf.distribute` strategy, begins one iteration more; with `repeat` the epochs of `fit` are not these.)
         cache: None, "memory" (of stored records), or a path: files that begin with it hold the records, which pays
-            where it lies on a faster disk than they do.
+            where it lies on a faster disk than they do. One process at a time may write them; where it was killed amid
+            that, TensorFlow names a file that ends in `.lockfile`, to be removed.
         repeat: endless epochs, each shuffled anew.
         drop_remainder: leaves out a last batch that is not full.
         part: (index, count): this one of so many equal parts of the patches, for hosts that train together, such as

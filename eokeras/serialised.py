@@ -58,9 +58,10 @@ def serialised_patches(
     def epoch(seed: tf.Tensor) -> tf.data.Dataset:
         if not shuffle:
             return kept or examples(parts)
-        # A cache would freeze the order of the first epoch.
+        # A cache would freeze the order of the first epoch. One in memory holds the records that a buffer refers to.
         dataset = kept or examples(shuffled(parts, count, fold(seed, 0)))
-        return shuffled(dataset, min(patches, _SHUFFLE_BUFFER), fold(seed, 1))
+        buffer = patches if cache == "memory" else min(patches, _SHUFFLE_BUFFER)
+        return shuffled(dataset, buffer, fold(seed, 1))
 
     return epoch
 

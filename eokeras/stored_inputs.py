@@ -3,6 +3,7 @@
 Where an accelerator is there, stored numbers are a third of the bytes that must reach it, and the CPU has only to read.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -27,24 +28,24 @@ def from_stored(
 ) -> keras.Model:
     """The same model for stored numbers: it resamples and calibrates first, as `make_dataset` would have.
 
-    What it takes is what `make_dataset(..., calibrate=None, resolution="stored")` gives: `s2_10m` (B, H, W, 4),
-    `s2_20m` (B, H / 2, W / 2, 6) and `s2_60m` (B, H / 6, W / 6, 2) uint16 in place of `s2`, of them those that hold a
-    band that is used; `s1` in dB, `dem` in metres, `era5` and `lonlat` as stored. Presence inputs pass. Pixels
-    are moved in the pipeline (`augment`), where maps move along with images.
+    What it takes is what `make_dataset(..., calibrate=None, resolution="stored")` gives with the same `bands`:
+    `s2_10m` (B, H, W, 4), `s2_20m` (B, H / 2, W / 2, 6) and `s2_60m` (B, H / 6, W / 6, 2) uint16 in place of `s2`, of
+    them those that hold a band that is used; `s1` in dB, `dem` in metres, `era5` and `lonlat` as stored. Presence
+    inputs pass; masks do not. Pixels are moved in the pipeline (`augment`), where maps move along with images.
 
     Args:
         model: a functional model of inputs of `make_dataset`.
         schema: schema of the records.
         calibrate: the calibration that the model is trained with, "standardise" or "tutorial".
-        bands: input -> channel names in the order that the model takes them, as given to `make_dataset`.
+        bands: input -> channel names in the order that the model takes them; give `make_dataset` the same ones.
 
     Returns:
         A model, not compiled, that shares its weights with `model`: train one and the other has learned. `model` is
         what to save and export.
 
     Raises:
-        InvalidArgumentError: `model` is for Sentinel-2 at stored resolution already, an input of it is none of the
-            schema, or `bands` do not fit.
+        InvalidArgumentError: `model` is for Sentinel-2 at stored resolution already, or for a size that pixels of 60 m
+            do not fill, an input of it is none of the schema, or `bands` do not fit.
 
     Example:
         >>> stored = eo.make_dataset(records, "train", calibrate=None, resolution="stored")  # doctest: +SKIP
@@ -66,31 +67,40 @@ def from_stored(
             prepared.append(inputs[-1])
             continue
         channels = used[tensor.name]
-        taken = _taken(tensor, channels, schema)
+        held = _channels_held(tensor.name, channels)
+        taken = _taken(tensor, held)
         inputs += taken.values()
         constants = calibration_for_records(tensor.name, calibrate, schema, channels)
-        held = [band for name in taken for band in schema.stored_bands.get(name, schema[tensor.name].channels)]
-        layer = Calibrate(constants, channels=held, name=f"calibrate_{tensor.name}")
+        layer = Calibrate(constants, channels=[*itertools.chain(*held.values())], name=f"calibrate_{tensor.name}")
         prepared.append(layer(_on_one_grid(taken)))
     return keras.Model(inputs, model(prepared), name=f"{model.name}_from_stored")
 
 
-def _taken(tensor: keras.KerasTensor, channels: Sequence[str], schema: RecordSchema) -> dict[str, keras.KerasTensor]:
-    """The stored inputs that an input of the model is made from."""
-    if tensor.name != "s2":
-        shape = (*tensor.shape[1:-1], len(schema[tensor.name].channels))
-        field = ben_ge.RASTERS.get(tensor.name)
-        return {tensor.name: keras.Input(shape, name=tensor.name, dtype=field.dtype if field else "float32")}
+def _channels_held(name: str, channels: Sequence[str]) -> dict[str, list[str]]:
+    """Stored inputs that an input of the model is made from, and their channels, as `make_dataset` gives them."""
+    if name != "s2":
+        return {name: list(channels)}
+    groups = ops.s2_groups_of(channels)
+    return {group: [band for band in channels if band in ben_ge.RASTERS[group].bands] for group in groups}
+
+
+def _taken(tensor: keras.KerasTensor, held: Mapping[str, Sequence[str]]) -> dict[str, keras.KerasTensor]:
+    """Inputs of stored dtypes and sizes for these."""
     taken = {}
-    for name in ops.s2_groups_of(channels):
-        factor, raster = ben_ge.RASTERS[name].gsd_m // _GRID_M, ben_ge.RASTERS[name]
+    for name, channels in held.items():
+        raster = ben_ge.RASTERS.get(name)
+        factor = raster.gsd_m // _GRID_M if name in ben_ge.S2_GROUPS else 1
+        if odd := [size for size in tensor.shape[1:-1] if size and size % factor]:
+            rule = f"`model` must take sizes that are multiples of {factor}, as pixels of {name} need."
+            raise InvalidArgumentError(f"{rule} Received: {odd[0]} for the input {tensor.name}.")
         sizes = [size and size // factor for size in tensor.shape[1:-1]]
-        taken[name] = keras.Input((*sizes, len(schema.stored_bands[name])), name=name, dtype=raster.dtype)
+        dtype = raster.dtype if raster else "float32"
+        taken[name] = keras.Input((*sizes, len(channels)), name=name, dtype=dtype)
     return taken
 
 
 def _on_one_grid(taken: Mapping[str, keras.KerasTensor]) -> keras.KerasTensor:
-    """Rasters, or one of numbers, as float32 channels on the 10 m grid, in the order of the record."""
+    """Rasters, or one of numbers, as float32 channels on the 10 m grid, in the order in which they are held."""
     parts = []
     for name, tensor in taken.items():
         part = keras.ops.cast(tensor, "float32")

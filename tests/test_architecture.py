@@ -36,6 +36,8 @@ ROOMS = (
     "calibration",
     "ops",
     "layers",
+    "normalization",
+    "parallel",
     "augment",
     "epochs",
     "label_choice",

@@ -374,6 +374,25 @@ def test_an_unseeded_order_follows_the_global_seed(known_records):
     assert len(orders) > 1
 
 
+def test_a_cache_in_memory_is_shuffled_as_a_whole(known_records, monkeypatch):
+    monkeypatch.setattr("eokeras.serialised._SHUFFLE_BUFFER", 2)
+    options = {"inputs": ("era5",), "metadata": ("patch_id",), "cache": "memory"}
+    stored = order(dataset(known_records.path, **options))
+    data = dataset(known_records.path, shuffle=True, seed=0, **options)
+    firsts = {stored.index(order(data)[0]) for _ in range(12)}
+    assert max(firsts) >= 2  # a buffer of two begins with one of the first two
+
+
+def test_epochs_are_counted_outside_of_any_strategy(known_records):
+    def refused(*_, **__):
+        raise AssertionError("within a strategy's scope a variable would be of its devices")
+
+    with tf.variable_creator_scope(refused):
+        data = dataset(known_records.path, inputs=("era5",), metadata=("patch_id",), shuffle=True, seed=0)
+    unbroken = dataset(known_records.path, inputs=("era5",), metadata=("patch_id",), shuffle=True, seed=0)
+    assert [order(data) for _ in range(3)] == [order(unbroken) for _ in range(3)]
+
+
 def test_a_cache_in_memory_reads_the_records_once(known_records, tmp_path):
     records = tmp_path / "records"
     shutil.copytree(known_records.path, records)
@@ -476,9 +495,13 @@ def test_parts_are_equal_and_hold_every_patch_once(known_records):
     ]
     budget = order(dataset(known_records.path, targets=("season",), label_fraction=0.5, **options))
     assert sorted(few[0] + few[1]) == sorted(budget)
+    with pytest.raises(InvalidArgumentError, match=r"part=\(0, 1000\), and \d+ patches"):
+        dataset(known_records.path, part=(0, 1000), **options)
 
 
-@pytest.mark.parametrize("options", [{}, {"shuffle": True, "repeat": True}, {"cache": "memory"}, {"label_fraction": 0.5}])
+@pytest.mark.parametrize(
+    "options", [{}, {"shuffle": True, "repeat": True}, {"cache": "memory"}, {"label_fraction": 0.5}]
+)
 def test_ending_an_epoch_waits_for_no_tuner(known_records, options):
     data = dataset(known_records.path, targets=("season",), **options)
     for handed_out in (data, data.map(lambda *parts: parts), data.take(2)):

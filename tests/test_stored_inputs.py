@@ -11,6 +11,7 @@ from tests.checks import dtype_policy
 
 INPUTS = ("s2", "s1", "dem", "era5")
 BANDS = {"s2": ("B12", "B02", "B8A", "B01"), "s1": ("VH",)}
+PERMUTED = {"s2": ("B08", "B04", "B03", "B02"), "s1": ("VH", "VV")}  # whose shapes are those of the records
 
 
 def probe_of(schema, bands):
@@ -26,19 +27,19 @@ def probe_of(schema, bands):
 
 
 @pytest.mark.parametrize("calibrate", ["standardise", "tutorial"])
-@pytest.mark.parametrize("bands", [{}, BANDS])
+@pytest.mark.parametrize("bands", [{}, BANDS, PERMUTED])
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_numbers_are_those_of_the_pipeline(known_records, calibrate, bands, policy):
     schema = eo.load_schema(known_records.path)
     with dtype_policy(policy):
         model = probe_of(schema, bands)
         behind = eo.from_stored(model, schema, calibrate=calibrate, bands=bands)
-    options = {"inputs": INPUTS, "presence": True, "batch_size": 32}
-    prepared = eo.make_dataset(known_records.path, "train", calibrate=calibrate, bands=bands, **options)
+    options = {"inputs": INPUTS, "presence": True, "batch_size": 32, "bands": bands}
+    prepared = eo.make_dataset(known_records.path, "train", calibrate=calibrate, **options)
     stored = eo.make_dataset(known_records.path, "train", calibrate=None, resolution="stored", **options)
     (expected, _), (taken, _) = next(iter(prepared)), next(iter(stored))
     dtypes = {name: values.dtype.name for name, values in taken.items()}
-    assert dtypes["s2_20m"] == "uint16"
+    assert dtypes["s2_10m"] == "uint16"
     assert dtypes["dem"] == "int16"
     assert {tensor.name: tensor.dtype for tensor in behind.inputs}.items() <= dtypes.items()
     if policy == "float32":
@@ -68,6 +69,12 @@ def test_training_from_stored_numbers_trains_the_model(known_records, tmp_path):
     batch = next(iter(stored))[0]
     batch = {name: batch[name] for name in ("s2_10m", "s2_20m", "s2_60m")}
     np.testing.assert_allclose(again(batch)["land_cover_map"], behind(batch)["land_cover_map"], atol=1e-6)
+
+
+def test_a_size_that_stored_pixels_do_not_fill_is_refused(known_records):
+    model = keras.Model([tensor := keras.Input((100, 100, 12), name="s2")], {"season": tensor})
+    with pytest.raises(InvalidArgumentError, match=r"multiples of 6, as pixels of s2_60m need\. Received: 100"):
+        eo.from_stored(model, eo.load_schema(known_records.path))
 
 
 def test_a_model_of_stored_groups_is_refused(known_records):

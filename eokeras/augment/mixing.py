@@ -39,7 +39,7 @@ def mixup(alpha: float = 0.2) -> Mixing:
         A function (inputs, targets, seed of shape (2,)) -> (inputs, targets).
 
     Raises:
-        InvalidArgumentError: `alpha` is no number above 0; inputs are views.
+        InvalidArgumentError: `alpha` is no number above 0; inputs are views, or of whole numbers.
 
     Example:
         >>> inputs, targets = {"era5": tf.constant([[0.0], [1.0]])}, {"land_cover": tf.constant([3, 5])}
@@ -54,6 +54,9 @@ def mixup(alpha: float = 0.2) -> Mixing:
 
     def apply(inputs: Tensors, targets: Tensors, seed: tf.Tensor) -> tuple[Tensors, Tensors]:
         inputs, targets = _checked(inputs, targets)
+        if whole := [f"{name} ({values.dtype.name})" for name, values in inputs.items() if values.dtype.is_integer]:
+            rule = "Mixup needs calibrated inputs: a mean of whole numbers is none."
+            raise InvalidArgumentError(f"{rule} Received: {', '.join(whole)}.")
         share = _beta(alpha, seed, _size(inputs))
         mixed = {
             name: programs.run(_both, (values,))

@@ -643,7 +643,8 @@ def milliseconds(dataset):
     for _ in dataset:
         time.sleep(PAUSE)
         batches += 1
-    return 1000 * (time.perf_counter() - begin) / batches
+        end = time.perf_counter()
+    return 1000 * (end - begin) / batches
 
 
 # %% tags=["core"]

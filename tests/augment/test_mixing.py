@@ -218,6 +218,12 @@ def test_the_pipeline_mixes_what_it_would_have_given(known_records):
     np.testing.assert_array_equal(mixed[0]["dem"], np.where(pasted, other, own))
 
 
+def test_whole_numbers_have_no_mean(known_records):
+    options = {"inputs": ("dem",), "calibrate": None, "resolution": "stored"}
+    with pytest.raises(Exception, match=r"Mixup needs calibrated inputs.*dem \(int16\)"):  # TensorFlow wraps the error
+        eo.make_dataset(known_records.path, "train", mix=mixup(), **options)
+
+
 def test_views_are_not_mixed(known_records):
     two = views(random_crop(24), random_crop(24))
     with pytest.raises(Exception, match="Patches cannot be mixed"):  # TensorFlow wraps the error

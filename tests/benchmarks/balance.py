@@ -64,6 +64,8 @@ def data(steps):
     import numpy as np
     import tensorflow as tf
 
+    from eokeras.parallel import map_ahead
+
     random = np.random.default_rng(0)
     patches = steps * BATCH
     inputs = {"s2": random.standard_normal((patches, SIZE, SIZE, 12), "float32")}
@@ -72,7 +74,7 @@ def data(steps):
         "land_cover_map": random.integers(0, 11, (patches, SIZE, SIZE)).astype("int32"),
         "season": random.random(patches, "float32"),
     }
-    return tf.data.Dataset.from_tensor_slices((inputs, targets)).batch(BATCH).cache()
+    return map_ahead(tf.data.Dataset.from_tensor_slices((inputs, targets)).batch(BATCH), lambda *parts: parts).cache()
 
 
 def seconds_per_step(rounds, steps):

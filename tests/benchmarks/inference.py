@@ -7,9 +7,9 @@
 Ours: `serve` of the exported model, which takes stored numbers, calibrates them, and gives class ids and
 probabilities; `model(x)` in a `tf.function`, from calibrated numbers to logits; `model.predict` of one batch and of
 `--batches` of them, NumPy in and out, per batch; and of as many from a data set as `make_dataset` hands it out.
-PyTorch: the same network with the same weights in `eval` under `no_grad`, from calibrated numbers to logits, in both
-memory layouts, of which the better counts. All answer the same batch in float32 on as many threads; how far their
-answers are apart is printed. Two processes, which take turns as in `training_step`.
+PyTorch, without `torch.compile`: the same network with the same weights in `eval` under `no_grad`, from calibrated
+numbers to logits, in both memory layouts, of which the better counts. All answer the same batch in float32 on as many
+threads; how far their answers are apart is printed. Two processes, which take turns as in `training_step`.
 
 Imports: a new process each time, from its start to its end, as a user has it: Keras alone, with `import eokeras`, and
 with the parts that training needs.

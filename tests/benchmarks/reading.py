@@ -83,10 +83,11 @@ def dataset(records, **options):
 def unparsed(records):
     """The serialised records, read as `make_dataset` reads them, in batches of strings."""
     from eokeras.ben_ge.records import load_schema
+    from eokeras.parallel import map_ahead
     from eokeras.serialised import serialised_patches
 
     data = serialised_patches(load_schema(records), "train", None, shuffle=False, cache=None)(None)
-    return iter(data.repeat().batch(BATCH, drop_remainder=True).prefetch(-1))
+    return iter(map_ahead(data.repeat().batch(BATCH, drop_remainder=True), lambda batch: batch))
 
 
 def one_numpy_thread(records, folder):

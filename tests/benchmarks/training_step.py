@@ -5,12 +5,12 @@
         [--variants XLA bfloat16] [--rounds 5] [--steps 3] [--short]
 
 Ours is trained as `python -m eokeras train` does it: the same environment, `AdamW`, loss, metrics and guard against
-divergence, `jit_compile` as Keras chooses. PyTorch: the same layers in the same order (`torch_models`) with the same
-weights, `AdamW` with the same numbers, no metrics, in both memory layouts, of which the better counts. All in float32
-on as many threads, each with one batch in memory; the number of weights and the first loss must agree. PyTorch and
-each backend have a process of their own; in every round each takes its turn with a `fit` of `--steps` steps, in an
-order that rotates; ratios are of times of one round. The first step, with building and tracing, is measured once and
-by itself.
+divergence, `jit_compile` as Keras chooses. PyTorch, as it is commonly used, without `torch.compile`: the same layers
+in the same order (`torch_models`) with the same weights, `AdamW` with the same numbers, no metrics, in both memory
+layouts, of which the better counts. All in float32 on as many threads, each with one batch in memory; the number of
+weights and the first loss must agree. PyTorch and each backend have a process of their own; in every round each takes
+its turn with a `fit` of `--steps` steps, in an order that rotates; ratios are of times of one round. The first step,
+with building and tracing, is measured once and by itself.
 """
 
 import argparse
@@ -32,6 +32,7 @@ VARIANTS = {
     "bfloat16": {"policy": "mixed_bfloat16"},
     "without oneDNN": {"environment": {"TF_ENABLE_ONEDNN_OPTS": "0"}},
     "without metrics": {"compiled": {"metrics": None}},
+    "Keras' normalisation": {"is_fused": False},
 }
 SHORT = {"workloads": [Workload("unet", 8)], "width": 8, "size": 64, "rounds": 2, "steps": 2, "without_jax": True}
 
@@ -39,15 +40,18 @@ SHORT = {"workloads": [Workload("unet", 8)], "width": 8, "size": 64, "rounds": 2
 # ---- Contestants ---------------------------------------------------------------------------------------------------
 
 
-def keras_contestant(name, workload, weights, steps, policy="float32", compiled=None):
+def keras_contestant(name, workload, weights, steps, policy="float32", compiled=None, is_fused=True):
     """`fit` on the backend that the environment names."""
     import keras
     import tensorflow as tf
 
     import eokeras as eo
+    from eokeras.normalization import BatchNormalization
     from eokeras.parallel import map_ahead
     from eokeras.run_folder import StopOnDivergence
 
+    if not is_fused:
+        BatchNormalization.call = keras.layers.BatchNormalization.call
     keras.config.set_dtype_policy(policy)
     keras.utils.set_random_seed(0)
     model = networks.keras_model(workload)
@@ -128,7 +132,7 @@ def contestants(workload, options, folder):
     for name in options.variants:
         settings = dict(VARIANTS[name])
         environment = settings.pop("environment", None)
-        arguments = (settings.get("policy", "float32"), settings.get("compiled"))
+        arguments = (settings.get("policy", "float32"), settings.get("compiled"), settings.get("is_fused", True))
         found.append(Apart(keras_contestant, f"{OURS}, {name}", *shared, *arguments, environment=environment))
     return found
 

@@ -9,7 +9,7 @@ from keras import layers
 from eokeras.errors import InvalidArgumentError
 from eokeras.layers import Enlarge, MatchSize
 from eokeras.models.encoders.contract import check_map_shape, check_positive, level_name, map_levels
-from eokeras.normalization import FusedBatchNormalization
+from eokeras.normalization import BatchNormalization
 
 # ------------------------------------------------------------------ Config
 
@@ -37,7 +37,7 @@ def _double_convolution(x, middle, channels, name):
     """Twice: 3x3 convolution with bias, batch normalisation (constants of the tutorial's PyTorch), ReLU."""
     for index, filters in enumerate((middle, channels), start=1):
         x = layers.Conv2D(filters, 3, padding="same", name=f"{name}_convolution_{index}")(x)
-        x = FusedBatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_normalisation_{index}")(x)
+        x = BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_normalisation_{index}")(x)
         x = layers.ReLU(name=f"{name}_relu_{index}")(x)
     return x
 

@@ -8,7 +8,7 @@ from keras import layers
 
 from eokeras.errors import check_choice
 from eokeras.models.encoders.contract import check_map_shape, check_positive, level_name
-from eokeras.normalization import FusedBatchNormalization
+from eokeras.normalization import BatchNormalization
 
 # ------------------------------------------------------------------ Config
 
@@ -34,7 +34,7 @@ def _convolution(x, channels, kernel_size, stride, name):
     scaling = keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
     options = {"use_bias": False, "kernel_initializer": scaling, "name": f"{name}_convolution"}
     x = layers.Conv2D(channels, kernel_size, stride, padding, **options)(x)
-    return FusedBatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_normalisation")(x)
+    return BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_normalisation")(x)
 
 
 def _basic_block(x, channels, stride, name):

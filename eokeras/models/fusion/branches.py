@@ -15,7 +15,7 @@ from eokeras.errors import InvalidArgumentError
 from eokeras.layers import MatchSize
 from eokeras.models.encoders.contract import VECTOR, level_name, map_levels
 from eokeras.models.fusion.joints import RepeatOver
-from eokeras.normalization import FusedBatchNormalization
+from eokeras.normalization import BatchNormalization
 
 # ------------------------------------------------------------- encoders and levels
 
@@ -137,7 +137,7 @@ def join_by_convolution(members, channels, level):
     x = concatenate(align(members, level), f"join_{level}_stack")
     # The normalisation subtracts the mean, and with it any bias of the convolution.
     x = pointwise(x, channels, f"join_{level}_convolution", use_bias=False)
-    x = FusedBatchNormalization(momentum=0.9, epsilon=1e-5, name=f"join_{level}_normalisation")(x)
+    x = BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"join_{level}_normalisation")(x)
     return layers.ReLU(name=f"join_{level}_relu")(x)
 
 
