@@ -166,11 +166,12 @@ def sgd(policy):
 @pytest.mark.parametrize("build", KINDS)
 def test_mixed_precision_takes_the_step_of_float32_but_for_rounding(build):
     expected, movement = step(build, "float32")
-    # Of networks so narrow that normalise over so few numbers bfloat16 rounds much; no step at all would be 1 away.
-    for policy, tolerance in (("mixed_bfloat16", 0.8), ("mixed_float16", 0.2)):
+    # bfloat16 rounds to 8 bits, which shows in networks so narrow that normalise over so few numbers.
+    for policy, rounding, cosine, length in (("mixed_bfloat16", 0.1, 0.7, 0.2), ("mixed_float16", 0.05, 0.99, 0.02)):
         loss, own = step(build, policy)
-        assert loss == pytest.approx(expected, rel=0.05)
-        assert 0 < np.linalg.norm(own - movement) < tolerance * np.linalg.norm(movement)
+        assert loss == pytest.approx(expected, rel=rounding)
+        assert own @ movement > cosine * np.linalg.norm(own) * np.linalg.norm(movement)
+        assert np.linalg.norm(own) == pytest.approx(np.linalg.norm(movement), rel=length)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
