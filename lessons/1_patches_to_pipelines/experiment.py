@@ -31,7 +31,6 @@ from rasterio.enums import Resampling
 import eokeras as eo
 from eokeras import calibration, ops
 from eokeras.ben_ge import schema
-from eokeras.ben_ge.layout import patch_folders
 
 PATCHES, SEED, BATCH, ROUNDS = 400, 0, 32, 7
 FIELDS = (*schema.S2_GROUPS, "s1", "land_cover_map")
@@ -45,7 +44,7 @@ EDGES_DB = np.arange(-45.0, 10.5, 0.5)
 # --- Speed -------------------------------------------------------------------------------------------
 
 
-def make_steps(source, records: Path) -> dict[str, tuple[Iterable, int]]:
+def make_steps(tree: Path, records: Path) -> dict[str, tuple[Iterable, int]]:
     """Step -> (what to iterate, patches in one pass of it). Each step does all that the one before does."""
     known = eo.load_schema(records)
     shards = tfds.builder_from_directory(records).info.splits["train"].filepaths
@@ -69,7 +68,7 @@ def make_steps(source, records: Path) -> dict[str, tuple[Iterable, int]]:
 
     one_by_one = tf.data.TFRecordDataset(files).repeat(8).map(partial(_parse_one, parse)).batch(BATCH)
     return {
-        "geotiff": (map(source.read, source.patch_ids[:60]), 60),
+        "geotiff": (map(_read_geotiffs, sorted((tree / "sentinel-2").iterdir())[:60]), 60),
         "read": (read(12), 12 * patches),
         "parse_one_by_one": (one_by_one, 8 * patches),
         "parse": (read(8).map(parse), 8 * patches),
@@ -80,6 +79,15 @@ def make_steps(source, records: Path) -> dict[str, tuple[Iterable, int]]:
         "make_dataset": (made(4), 4 * patches // BATCH * BATCH),
         "shuffle": (made(4, shuffle=True, seed=0), 4 * patches // BATCH * BATCH),
     }
+
+
+def _read_geotiffs(folder: Path) -> list[np.ndarray]:
+    """The bands of a Sentinel-2 patch, file by file."""
+    arrays = []
+    for path in folder.glob("*.tif"):
+        with rasterio.open(path) as file:
+            arrays.append(file.read(1))
+    return arrays
 
 
 def _operations() -> tuple[Callable, Callable, Callable]:
@@ -111,10 +119,9 @@ def seconds_of(iterable: Iterable) -> float:
 
 
 def measure_speed(tree: Path, records: Path) -> dict:
-    source = eo.ben_ge.open_source(tree)
     load, rates = os.getloadavg(), {}
     for turn in range(ROUNDS + 1):
-        for name, (iterable, patches) in make_steps(source, records).items():
+        for name, (iterable, patches) in make_steps(tree, records).items():
             rate = patches / seconds_of(iterable)
             if turn:
                 rates.setdefault(name, []).append(rate)
@@ -172,9 +179,9 @@ def summary(values) -> dict[str, float]:
 def measure_grid(tree: Path) -> dict:
     """Largest difference between our resampling and GDAL's bilinear read, in digital numbers, over 20 patches."""
     size, largest = schema.RASTERS["s2_10m"].shape[0], 0.0
-    for patch_id in sorted(patch_folders(tree / "sentinel-2"))[:20]:
+    for folder in sorted((tree / "sentinel-2").iterdir())[:20]:
         for band in schema.S2_BANDS:
-            with rasterio.open(tree / "sentinel-2" / patch_id / f"{patch_id}_{band.name}.tif") as file:
+            with rasterio.open(folder / f"{folder.name}_{band.name}.tif") as file:
                 stored = file.read(1)
                 read = file.read(1, out_shape=(size, size), resampling=Resampling.bilinear)
             ours = ops.resample_to_10m(tf.constant(stored[np.newaxis, ..., np.newaxis]), band.gsd_m)[0, ..., 0]

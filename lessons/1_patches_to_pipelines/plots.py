@@ -176,7 +176,7 @@ def clip():
 
 
 STEPS = {
-    "geotiff": "GeoTIFF files",
+    "geotiff": "GeoTIFFs of S2",
     "read": "read records",
     "parse": "+ parse",
     "resample": "+ to 10 m",
